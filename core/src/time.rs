@@ -1,0 +1,155 @@
+//! Points in time, and the two ports through which time reaches this crate.
+//!
+//! ```
+//! use core::time::Duration;
+//! use steadfast_core::time::{Clock, Instant, ManualClock};
+//!
+//! let clock = ManualClock::new();
+//! let deadline = clock.now() + Duration::from_secs(5);
+//! clock.advance(Duration::from_secs(2));
+//! assert_eq!(deadline - clock.now(), Duration::from_secs(3));
+//!
+//! // Nothing wraps and nothing panics, however hostile the number.
+//! assert_eq!(clock.now() + Duration::MAX, Instant::MAX);
+//! ```
+//!
+//! The core never reads a clock: every method that depends on time takes `now` as its first argument. Whoever drives
+//! the core has a [`Clock`] to read and a [`Timer`] to wait on; adapters implement both for their runtime, and
+//! [`ManualClock`] implements them for tests.
+
+use core::future::Future;
+use core::ops::{Add, AddAssign, Sub};
+use core::time::Duration;
+
+mod manual;
+
+pub use manual::{ManualClock, ManualSleep};
+
+/// A point on the caller's monotonic clock, in nanoseconds since an epoch the caller chose.
+///
+/// Only differences mean anything; two `Instant`s from different clocks must never meet. A `u64` of nanoseconds
+/// reaches 584 years from the epoch, so any epoch will do: start of the process, boot, 1970.
+///
+/// All arithmetic saturates: adding past the end gives [`Instant::MAX`], subtracting a later instant gives zero.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Instant(u64);
+
+impl Instant {
+    /// The epoch itself.
+    pub const EPOCH: Self = Self(0);
+
+    /// The last instant that can be told, and what "never" is when an instant is asked for.
+    pub const MAX: Self = Self(u64::MAX);
+
+    /// The instant `nanos` nanoseconds after the epoch.
+    pub const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    /// Nanoseconds since the epoch.
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+}
+
+impl Add<Duration> for Instant {
+    type Output = Self;
+
+    /// Saturates at [`Instant::MAX`].
+    fn add(self, delay: Duration) -> Self {
+        Self(self.0.saturating_add(saturating_nanos(delay)))
+    }
+}
+
+impl AddAssign<Duration> for Instant {
+    /// Saturates at [`Instant::MAX`].
+    fn add_assign(&mut self, delay: Duration) {
+        *self = *self + delay;
+    }
+}
+
+impl Sub for Instant {
+    type Output = Duration;
+
+    /// How long after `earlier` this instant is; zero if it is not after it.
+    fn sub(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// Nanoseconds in `duration`, or `u64::MAX` where there are more (584 years).
+pub(crate) const fn saturating_nanos(duration: Duration) -> u64 {
+    let nanos = duration.as_nanos();
+    if nanos > u64::MAX as u128 {
+        return u64::MAX;
+    }
+    #[allow(clippy::cast_possible_truncation)] // Checked on the line above; `try_from` is not const.
+    let nanos = nanos as u64;
+    nanos
+}
+
+/// Where an adapter says what time it is.
+pub trait Clock {
+    /// The present, on a clock that should not step back. If it does, nothing breaks: limits give nothing for the time
+    /// that passes twice, and waits grow by the step.
+    fn now(&self) -> Instant;
+}
+
+/// Where an adapter says how to wait.
+///
+/// `Sleep` is a named type, not `impl Future`, so that a caller who spawns can ask for `T::Sleep: Send` and one who
+/// runs on a single core need not.
+pub trait Timer: Clock {
+    /// The wait itself.
+    type Sleep: Future<Output = ()>;
+
+    /// Completes at or after `deadline`, never before: an early riser is refused again and spins.
+    ///
+    /// A `deadline` that has passed completes at the first poll or soon after; [`Instant::MAX`] never completes.
+    /// Dropping the sleep cancels it.
+    fn sleep_until(&self, deadline: Instant) -> Self::Sleep;
+}
+
+impl<C: Clock + ?Sized> Clock for &C {
+    fn now(&self) -> Instant {
+        (**self).now()
+    }
+}
+
+impl<T: Timer + ?Sized> Timer for &T {
+    type Sleep = T::Sleep;
+
+    fn sleep_until(&self, deadline: Instant) -> Self::Sleep {
+        (**self).sleep_until(deadline)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Duration, Instant, saturating_nanos};
+
+    #[test]
+    fn arithmetic_saturates_at_both_ends() {
+        let late = Instant::from_nanos(u64::MAX - 1);
+        for (got, want) in [
+            (late + Duration::from_nanos(1), Instant::MAX),
+            (late + Duration::from_nanos(2), Instant::MAX),
+            (late + Duration::MAX, Instant::MAX),
+            (Instant::MAX + Duration::MAX, Instant::MAX),
+            (Instant::EPOCH + Duration::ZERO, Instant::EPOCH),
+            (Instant::EPOCH + Duration::from_secs(u64::MAX), Instant::MAX),
+        ] {
+            assert_eq!(got, want);
+        }
+        assert_eq!(Instant::EPOCH - Instant::MAX, Duration::ZERO);
+        assert_eq!(Instant::MAX - Instant::EPOCH, Duration::from_nanos(u64::MAX));
+    }
+
+    #[test]
+    fn durations_beyond_the_range_of_an_instant_are_cut_to_it() {
+        assert_eq!(saturating_nanos(Duration::MAX), u64::MAX);
+        assert_eq!(saturating_nanos(Duration::from_nanos(u64::MAX)), u64::MAX);
+        assert_eq!(saturating_nanos(Duration::from_nanos(u64::MAX - 1)), u64::MAX - 1);
+        assert_eq!(saturating_nanos(Duration::from_secs(2)), 2_000_000_000);
+    }
+}
