@@ -2,4 +2,6 @@
 #![no_std]
 
 pub mod outcome;
+pub mod rate_limit;
+pub mod settings;
 pub mod time;

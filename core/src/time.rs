@@ -17,6 +17,7 @@
 //! the core has a [`Clock`] to read and a [`Timer`] to wait on; adapters implement both for their runtime, and
 //! [`ManualClock`] implements them for tests.
 
+use core::fmt;
 use core::future::Future;
 use core::ops::{Add, AddAssign, Sub};
 use core::time::Duration;
@@ -74,6 +75,13 @@ impl Sub for Instant {
     /// How long after `earlier` this instant is; zero if it is not after it.
     fn sub(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl fmt::Display for Instant {
+    /// Seconds since the epoch, as in "12.5s".
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", Duration::from_nanos(self.0))
     }
 }
 

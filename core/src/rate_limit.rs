@@ -1,0 +1,111 @@
+//! How many calls per time.
+//!
+//! ```
+//! use steadfast_core::rate_limit::{Quota, TokenBucket};
+//! use steadfast_core::time::Instant;
+//!
+//! let mut limit = TokenBucket::new(Quota::per_second(100)?.with_burst(10)?);
+//! let now = Instant::EPOCH;
+//! assert_eq!((0..50).filter(|_| limit.try_acquire(now, 1).is_ok()).count(), 10);
+//! # Ok::<(), steadfast_core::settings::InvalidSetting>(())
+//! ```
+//!
+//! A limit admits a call, or refuses it and says when to come back. Whoever drives it decides what to do with that:
+//! give up, or wait. [`RateLimiter`] is the port through which a `Call` waits in line.
+
+use core::fmt;
+use core::task::Waker;
+
+use crate::time::Instant;
+
+mod quota;
+#[cfg(test)]
+mod tests;
+mod token_bucket;
+
+pub use quota::Quota;
+pub use token_bucket::{Reservation, TokenBucket};
+
+/// Why a limit admitted nothing.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// Come back at `retry_at`: it is later than `now`, and the same request works then if nobody else took its place.
+    NotYet {
+        /// When to come back. [`Instant::MAX`] if that is beyond the end of the clock.
+        retry_at: Instant,
+    },
+    /// More tokens than can ever be there at once: waiting does not help, asking for less does.
+    Never {
+        /// What was asked for.
+        tokens: u32,
+        /// The most that the quota gives at once.
+        burst: u32,
+    },
+}
+
+impl Refusal {
+    /// The refusal of what is ready at `ready_at`; `None` is beyond the end of the clock.
+    pub fn not_yet(ready_at: Option<Instant>) -> Self {
+        Self::NotYet {
+            retry_at: ready_at.unwrap_or(Instant::MAX),
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotYet { retry_at } => write!(f, "rate limit: nothing left until {retry_at}"),
+            Self::Never { tokens, burst } => {
+                write!(
+                    f,
+                    "rate limit: {tokens} tokens at once is more than the burst of {burst}, ever"
+                )
+            }
+        }
+    }
+}
+
+impl core::error::Error for Refusal {}
+
+/// How it stands with somebody who waits in line.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Admission {
+    /// The tokens are theirs. They are spent unless the ticket is handed to [`RateLimiter::leave`].
+    Granted,
+    /// Not before this instant, as far as is known now. Ask again then, or when woken.
+    Wait(Instant),
+}
+
+/// The port of a rate limit on which calls wait in line.
+///
+/// A caller joins and gets a ticket, asks how its ticket stands whenever it likes, and either uses what it was granted
+/// (by dropping the ticket) or leaves. A ticket that is forgotten may cost its own tokens, but nobody else their turn.
+pub trait RateLimiter {
+    /// A place in line, and then the tokens.
+    type Ticket;
+
+    /// Takes a place for `n` tokens at the end of the line.
+    ///
+    /// # Errors
+    /// [`Refusal::NotYet`] at once if its turn would come only at `deadline` or later; [`Refusal::Never`] if it would
+    /// never come.
+    fn join(&mut self, now: Instant, n: u32, deadline: Instant) -> Result<Self::Ticket, Refusal>;
+
+    /// How the ticket stands. May be asked at any time, in any order of tickets, as often as one likes.
+    fn poll(&mut self, now: Instant, ticket: &mut Self::Ticket) -> Admission;
+
+    /// Gives back a place, or tokens that were granted and not used; those behind move forward.
+    fn leave(&mut self, now: Instant, ticket: Self::Ticket);
+
+    /// Grants nothing before `until`, to anybody: the server said so.
+    fn block_until(&mut self, until: Instant);
+
+    /// Asks to be woken when [`Admission::Wait`] turns out to be too late, because somebody ahead left.
+    ///
+    /// A limit whose answers never improve, and a driver that only waits for time to pass, need not care.
+    fn watch(&mut self, ticket: &Self::Ticket, waker: &Waker) {
+        let _ = (ticket, waker);
+    }
+}

@@ -1,0 +1,228 @@
+use core::num::NonZeroU64;
+use core::time::Duration;
+
+use crate::settings::{InvalidSetting, at_least_one};
+use crate::time::{Instant, saturating_nanos};
+
+/// The largest capacity of a bucket in its own units: a quarter of the state's range, so that sums of two never wrap.
+const MAX_CAPACITY: u64 = 1 << 62;
+
+/// How many tokens, per what time, and how many of them at once.
+///
+/// ```
+/// use core::time::Duration;
+/// use steadfast_core::rate_limit::Quota;
+///
+/// let steady = Quota::per_second(100)?;
+/// let bursty = Quota::per_minute(90_000)?.with_burst(9_000)?;
+/// let odd = Quota::new(7, Duration::from_millis(333))?;
+/// # assert_eq!((steady.burst(), bursty.burst(), odd.tokens()), (1, 9_000, 7));
+/// # Ok::<(), steadfast_core::settings::InvalidSetting>(())
+/// ```
+///
+/// | Setting | Range | Default |
+/// | --- | --- | --- |
+/// | tokens per period | 1 to one per nanosecond | given |
+/// | period | 1 ns to 584 years | given |
+/// | burst | 1 to `u32::MAX` | 1: tokens are spaced evenly, so no period sees more of them than the quota says |
+///
+/// A burst of *b* lets up to *b* tokens go at once after a rest, and then the rate; so one period may see the rate plus
+/// *b*. A request heavier than the burst can never be admitted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Quota {
+    tokens: u32,
+    period: Duration,
+    burst: u32,
+    scale: Scale,
+    /// What one token costs, in units.
+    unit_cost: u64,
+    /// What the whole burst costs, in units.
+    capacity: u64,
+}
+
+/// How many units of the bucket's state pass in a nanosecond.
+///
+/// A token is worth a *whole* number of units, which is why nothing drifts: only the passing of time is rounded, each
+/// time afresh from the epoch, and never the sum of what was spent. Where the time between two tokens is a whole number
+/// of nanoseconds the unit is the nanosecond itself. Elsewhere it is a little longer, and time is multiplied by a
+/// fraction of 2^64, which is within one unit of the truth over all 584 years of an [`Instant`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Scale {
+    Nanosecond,
+    Fraction(NonZeroU64),
+}
+
+impl Quota {
+    /// `tokens` per `period`, one at a time.
+    ///
+    /// # Errors
+    /// If either is zero, or there is more than one token per nanosecond.
+    pub const fn new(tokens: u32, period: Duration) -> Result<Self, InvalidSetting> {
+        Self::build(tokens, period, 1)
+    }
+
+    /// `tokens` per second, one at a time.
+    ///
+    /// # Errors
+    /// If it is zero or above 1,000,000,000.
+    pub const fn per_second(tokens: u32) -> Result<Self, InvalidSetting> {
+        Self::new(tokens, Duration::from_secs(1))
+    }
+
+    /// `tokens` per minute, one at a time.
+    ///
+    /// # Errors
+    /// If it is zero.
+    pub const fn per_minute(tokens: u32) -> Result<Self, InvalidSetting> {
+        Self::new(tokens, Duration::from_secs(60))
+    }
+
+    /// `tokens` per hour, one at a time.
+    ///
+    /// # Errors
+    /// If it is zero.
+    pub const fn per_hour(tokens: u32) -> Result<Self, InvalidSetting> {
+        Self::new(tokens, Duration::from_secs(60 * 60))
+    }
+
+    /// `tokens` per day of 24 hours, one at a time.
+    ///
+    /// # Errors
+    /// If it is zero.
+    pub const fn per_day(tokens: u32) -> Result<Self, InvalidSetting> {
+        Self::new(tokens, Duration::from_secs(24 * 60 * 60))
+    }
+
+    /// The same rate, with up to `burst` tokens at once after a rest.
+    ///
+    /// # Errors
+    /// If it is zero.
+    pub const fn with_burst(self, burst: u32) -> Result<Self, InvalidSetting> {
+        Self::build(self.tokens, self.period, burst)
+    }
+
+    /// Tokens per [`period`](Self::period).
+    pub const fn tokens(&self) -> u32 {
+        self.tokens
+    }
+
+    /// The time in which [`tokens`](Self::tokens) come in.
+    pub const fn period(&self) -> Duration {
+        self.period
+    }
+
+    /// The most tokens that can be taken at once.
+    pub const fn burst(&self) -> u32 {
+        self.burst
+    }
+
+    const fn build(tokens: u32, period: Duration, burst: u32) -> Result<Self, InvalidSetting> {
+        if let Err(error) = at_least_one("tokens", tokens) {
+            return Err(error);
+        }
+        if let Err(error) = at_least_one("burst", burst) {
+            return Err(error);
+        }
+        let nanos = saturating_nanos(period);
+        if nanos == 0 {
+            return Err(InvalidSetting::time("period", period, "more than zero"));
+        }
+        if nanos < tokens as u64 {
+            return Err(InvalidSetting::count(
+                "tokens",
+                tokens as u64,
+                "at most one per nanosecond of the period",
+            ));
+        }
+        let divisor = gcd(nanos, tokens as u64);
+        let (nanos, tokens_in_nanos) = (nanos / divisor, tokens as u64 / divisor);
+
+        // As fine a unit as fits: no shorter than a nanosecond, so that time never overflows the state, and long enough
+        // that a full bucket does not either. One token a day with a burst of four thousand million is a real quota.
+        let finest = nanos / tokens_in_nanos;
+        let coarsest = MAX_CAPACITY / burst as u64;
+        let unit_cost = if finest < coarsest { finest } else { coarsest };
+
+        let scale = if unit_cost == nanos && tokens_in_nanos == 1 {
+            Scale::Nanosecond
+        } else {
+            // Below one by the choice of `unit_cost`, so the fraction fits in 64 bits. Rounded down: time passes a
+            // little slowly, and the limit is never exceeded.
+            let fraction = ((tokens_in_nanos as u128 * unit_cost as u128) << 64) / nanos as u128;
+            #[allow(clippy::cast_possible_truncation)] // See above; `try_from` is not const.
+            match NonZeroU64::new(fraction as u64) {
+                Some(fraction) => Scale::Fraction(fraction),
+                // The fraction is at least 2^30 / 2^64; this arm only spares us an `unwrap`.
+                None => Scale::Fraction(NonZeroU64::MIN),
+            }
+        };
+        Ok(Self {
+            tokens,
+            period,
+            burst,
+            scale,
+            unit_cost,
+            capacity: unit_cost * burst as u64,
+        })
+    }
+
+    /// What one token costs, in units.
+    pub(super) const fn unit_cost(&self) -> u64 {
+        self.unit_cost
+    }
+
+    /// What `tokens` cost, in units, if that can be told.
+    pub(super) const fn cost(&self, tokens: u64) -> Option<u64> {
+        self.unit_cost.checked_mul(tokens)
+    }
+
+    /// What a full bucket holds, in units.
+    pub(super) const fn capacity(&self) -> u64 {
+        self.capacity
+    }
+
+    /// How many units have passed for certain at `now`.
+    pub(super) fn units_passed(&self, now: Instant) -> u64 {
+        match self.scale {
+            Scale::Nanosecond => now.as_nanos(),
+            Scale::Fraction(fraction) => high_half(u128::from(now.as_nanos()) * u128::from(fraction.get())),
+        }
+    }
+
+    /// The first unit that has not begun for certain at `now`: what starts now counts from here.
+    pub(super) fn units_begun(&self, now: Instant) -> u64 {
+        match self.scale {
+            Scale::Nanosecond => now.as_nanos(),
+            Scale::Fraction(fraction) => {
+                // The true ratio lies below `fraction + 1`, so the product does not fall short of the truth, and
+                // neither it nor the sum can overflow: (2^64 - 1) * 2^64 + 2^64 - 1 is the largest u128.
+                let above = u128::from(now.as_nanos()) * (u128::from(fraction.get()) + 1);
+                high_half(above + u128::from(u64::MAX))
+            }
+        }
+    }
+
+    /// The first instant at which `units` have passed, if the clock gets there: the inverse of
+    /// [`Self::units_passed`].
+    pub(super) fn instant_at(&self, units: u64) -> Option<Instant> {
+        match self.scale {
+            Scale::Nanosecond => Some(Instant::from_nanos(units)),
+            Scale::Fraction(fraction) => {
+                let nanos = (u128::from(units) << 64).div_ceil(u128::from(fraction.get()));
+                u64::try_from(nanos).ok().map(Instant::from_nanos)
+            }
+        }
+    }
+}
+
+#[allow(clippy::cast_possible_truncation)] // 128 - 64 = 64.
+const fn high_half(product: u128) -> u64 {
+    (product >> 64) as u64
+}
+
+const fn gcd(mut a: u64, mut b: u64) -> u64 {
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}

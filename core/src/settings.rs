@@ -1,0 +1,122 @@
+//! What is wrong with a setting, said so that the reader can mend it.
+//!
+//! ```
+//! use steadfast_core::rate_limit::Quota;
+//!
+//! let error = Quota::per_second(0).unwrap_err();
+//! assert_eq!(error.to_string(), "tokens is 0, which is not at least 1");
+//! ```
+
+use core::fmt;
+use core::time::Duration;
+
+/// A setting that cannot be: which one, what it was given, and what it accepts.
+///
+/// Every policy checks its settings when it is built and returns this; nothing is checked later, and nothing panics.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum InvalidSetting {
+    /// The value is outside the range that the setting accepts.
+    OutOfRange {
+        /// The setting, by the name of the method that sets it.
+        setting: &'static str,
+        /// What it was given.
+        value: Value,
+        /// What it accepts, to be read after "which is not".
+        accepted: &'static str,
+    },
+    /// The value is sound alone and contradicts another.
+    Contradiction {
+        /// The setting, by the name of the method that sets it.
+        setting: &'static str,
+        /// What it was given.
+        value: Value,
+        /// How the two must stand to each other, to be read between them.
+        must_be: &'static str,
+        /// The setting that it contradicts.
+        other: &'static str,
+        /// What that one was given.
+        other_value: Value,
+    },
+}
+
+/// The value of a setting, as it was given.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Value {
+    /// A count.
+    Count(u64),
+    /// A span of time.
+    Time(Duration),
+}
+
+impl InvalidSetting {
+    pub(crate) const fn count(setting: &'static str, value: u64, accepted: &'static str) -> Self {
+        Self::OutOfRange {
+            setting,
+            value: Value::Count(value),
+            accepted,
+        }
+    }
+
+    pub(crate) const fn time(setting: &'static str, value: Duration, accepted: &'static str) -> Self {
+        Self::OutOfRange {
+            setting,
+            value: Value::Time(value),
+            accepted,
+        }
+    }
+}
+
+/// Refuses a time of zero, under the name of its setting.
+pub(crate) const fn positive(setting: &'static str, value: Duration) -> Result<(), InvalidSetting> {
+    if value.is_zero() {
+        return Err(InvalidSetting::time(setting, value, "more than zero"));
+    }
+    Ok(())
+}
+
+/// Refuses a count of zero, under the name of its setting.
+pub(crate) const fn at_least_one(setting: &'static str, value: u32) -> Result<(), InvalidSetting> {
+    if value == 0 {
+        return Err(InvalidSetting::count(setting, 0, "at least 1"));
+    }
+    Ok(())
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Count(count) => write!(f, "{count}"),
+            Self::Time(time) => write!(f, "{time:?}"),
+        }
+    }
+}
+
+impl fmt::Display for InvalidSetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OutOfRange {
+                setting,
+                value,
+                accepted,
+            } => {
+                write!(f, "{setting} is {value}, which is not {accepted}")
+            }
+            Self::Contradiction {
+                setting,
+                value,
+                must_be,
+                other,
+                other_value,
+            } => {
+                write!(
+                    f,
+                    "{setting} is {value}: it must be {must_be} {other}, which is {other_value}"
+                )
+            }
+        }
+    }
+}
+
+impl core::error::Error for InvalidSetting {}
