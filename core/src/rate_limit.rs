@@ -11,7 +11,7 @@
 //! ```
 //!
 //! A limit admits a call, or refuses it and says when to come back. Whoever drives it decides what to do with that:
-//! give up, or wait. [`RateLimiter`] is the port through which a `Call` waits in line.
+//! give up, or wait. [`RateLimiter`] is the port through which a [`Call`](crate::pipeline::Call) waits in line.
 
 use core::fmt;
 use core::task::Waker;

@@ -1,0 +1,136 @@
+//! What happened, as values: decisions report themselves, and adapters carry the reports to logs and metrics.
+//!
+//! ```
+//! use core::cell::Cell;
+//! use steadfast_core::event::{Event, Observer};
+//! use steadfast_core::time::Instant;
+//!
+//! #[derive(Default)]
+//! struct CountRetries(Cell<u32>);
+//!
+//! impl Observer for CountRetries {
+//!     fn observe(&self, _now: Instant, event: &Event) {
+//!         if let Event::RetryScheduled { .. } = event {
+//!             self.0.set(self.0.get() + 1);
+//!         }
+//!     }
+//! }
+//! # let observer = CountRetries::default();
+//! # observer.observe(Instant::EPOCH, &Event::RetryScheduled { attempt: 2, at: Instant::EPOCH });
+//! # assert_eq!(observer.0.get(), 1);
+//! ```
+
+use crate::circuit_breaker;
+use crate::outcome::OutcomeKind;
+use crate::rejected::Rejected;
+use crate::time::Instant;
+
+/// Something that a call decided, or that happened to it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Event {
+    /// It joined the line at the rate limit.
+    WaitingForRateLimit {
+        /// When its turn comes, as far as is known.
+        until: Instant,
+    },
+    /// An attempt starts.
+    AttemptStarted {
+        /// Which; the first is 1.
+        attempt: u32,
+        /// By when it has to end.
+        until: Instant,
+    },
+    /// An attempt ended.
+    AttemptEnded {
+        /// Which; the first is 1.
+        attempt: u32,
+        /// How.
+        outcome: OutcomeKind,
+    },
+    /// An attempt did not end in time and was cancelled.
+    AttemptTimedOut {
+        /// Which; the first is 1.
+        attempt: u32,
+    },
+    /// Another attempt will be made.
+    RetryScheduled {
+        /// Which it will be; the first retry is 2.
+        attempt: u32,
+        /// When, at the earliest.
+        at: Instant,
+    },
+    /// The server said when to come back, and the rate limit holds everybody until then.
+    RateLimitBlocked {
+        /// Until when.
+        until: Instant,
+    },
+    /// The circuit breaker changed its state.
+    CircuitBreakerChanged {
+        /// The state before.
+        from: circuit_breaker::State,
+        /// The state after.
+        to: circuit_breaker::State,
+    },
+    /// The circuit breaker was told of a result that belongs to an earlier state, and ignored it.
+    LateResult {
+        /// How the attempt ended.
+        outcome: OutcomeKind,
+    },
+    /// The call ended without success.
+    Rejected(Rejected),
+    /// The call succeeded.
+    Succeeded {
+        /// How many attempts it took.
+        attempts: u32,
+    },
+    /// The call was dropped before it ended.
+    Abandoned,
+}
+
+/// Where an adapter carries events to logs, metrics or a test.
+///
+/// It is called after every lock is released, from whichever task or thread drives the call. `()` observes nothing.
+pub trait Observer {
+    /// Takes note of one event.
+    fn observe(&self, now: Instant, event: &Event);
+}
+
+impl Observer for () {
+    fn observe(&self, _now: Instant, _event: &Event) {}
+}
+
+impl<O: Observer + ?Sized> Observer for &O {
+    fn observe(&self, now: Instant, event: &Event) {
+        (**self).observe(now, event);
+    }
+}
+
+/// The events of one step of a call, on their way to an [`Observer`].
+///
+/// A step causes four at most; there is room for no more, and a driver empties it with [`report`](Self::report) before
+/// the next.
+#[derive(Debug, Default)]
+pub struct Events {
+    events: [Option<Event>; 4],
+}
+
+impl Events {
+    /// None yet.
+    pub const fn new() -> Self {
+        Self { events: [None; 4] }
+    }
+
+    pub(crate) fn push(&mut self, event: Event) {
+        if let Some(free) = self.events.iter_mut().find(|slot| slot.is_none()) {
+            *free = Some(event);
+        }
+    }
+
+    /// Hands every event to `observer`, in order, and forgets it.
+    pub fn report(&mut self, now: Instant, observer: &impl Observer) {
+        for event in self.events.iter_mut().filter_map(Option::take) {
+            observer.observe(now, &event);
+        }
+    }
+}

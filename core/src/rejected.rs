@@ -1,0 +1,183 @@
+//! Why a call ended without success, and when to come back.
+
+use core::fmt;
+use core::time::Duration;
+
+use crate::time::Instant;
+
+/// Why no further attempt is made: which policy, for what reason, and until when.
+///
+/// It stands beside the operation's own result, which says what the last attempt returned. Printed, it is one sentence.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Rejected {
+    /// The attempt failed in a way that another would repeat.
+    Permanent,
+    /// The attempt failed, may have been acted on, and the operation must not be done twice.
+    NotIdempotent,
+    /// As many attempts were made as the retry policy allows.
+    AttemptsSpent {
+        /// How many that is.
+        max_attempts: u32,
+    },
+    /// The next attempt could start only when the deadline has passed; it fails now instead.
+    NoTimeToRetry {
+        /// When the next attempt could have started.
+        retry_at: Instant,
+        /// By when the whole call had to end.
+        deadline: Instant,
+    },
+    /// The deadline of the whole call has passed.
+    DeadlineExceeded {
+        /// When that was.
+        deadline: Instant,
+    },
+    /// The circuit breaker leaves the dependency alone.
+    CircuitOpen {
+        /// When it lets somebody try again.
+        retry_at: Instant,
+    },
+    /// The call's turn under the rate limit would come only when the deadline has passed.
+    RateLimited {
+        /// When its turn would come.
+        retry_at: Instant,
+        /// By when the whole call had to end.
+        deadline: Instant,
+    },
+    /// The call weighs more than the rate limit gives at once, ever.
+    TooHeavy {
+        /// What the call weighs.
+        tokens: u32,
+        /// The most that the rate limit gives at once.
+        burst: u32,
+    },
+    /// The call was given up by whoever made it.
+    Abandoned,
+}
+
+impl Rejected {
+    /// When the same call may be worth making again; `None` where waiting alone changes nothing.
+    pub const fn retry_at(&self) -> Option<Instant> {
+        match self {
+            Self::NoTimeToRetry { retry_at, .. }
+            | Self::CircuitOpen { retry_at }
+            | Self::RateLimited { retry_at, .. } => Some(*retry_at),
+            Self::Permanent
+            | Self::NotIdempotent
+            | Self::AttemptsSpent { .. }
+            | Self::DeadlineExceeded { .. }
+            | Self::TooHeavy { .. }
+            | Self::Abandoned => None,
+        }
+    }
+}
+
+impl fmt::Display for Rejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Permanent => f.write_str("retry: the failure is permanent, another attempt would repeat it"),
+            Self::NotIdempotent => f.write_str("retry: the attempt may have been acted on and must not be repeated"),
+            Self::AttemptsSpent { max_attempts: 1 } => f.write_str("retry: the one attempt that it allows failed"),
+            Self::AttemptsSpent { max_attempts } => {
+                write!(f, "retry: all {max_attempts} attempts that it allows failed")
+            }
+            Self::NoTimeToRetry { retry_at, deadline } => {
+                write!(
+                    f,
+                    "deadline: the next attempt could start only {} after it",
+                    Late(*retry_at, *deadline)
+                )
+            }
+            Self::DeadlineExceeded { .. } => f.write_str("deadline: it has passed"),
+            Self::CircuitOpen { retry_at } => {
+                write!(f, "circuit breaker: it is open, the next probe may go at {retry_at}")
+            }
+            Self::RateLimited { retry_at, deadline } => {
+                write!(
+                    f,
+                    "rate limit: the turn of this call would come {} after the deadline",
+                    Late(*retry_at, *deadline)
+                )
+            }
+            Self::TooHeavy { tokens, burst } => {
+                write!(
+                    f,
+                    "rate limit: {tokens} tokens at once is more than its burst of {burst}, ever"
+                )
+            }
+            Self::Abandoned => f.write_str("the call was given up by its caller"),
+        }
+    }
+}
+
+impl core::error::Error for Rejected {}
+
+/// By how much something would be late.
+struct Late(Instant, Instant);
+
+impl fmt::Display for Late {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let late: Duration = self.0 - self.1;
+        write!(f, "{late:?}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn every_reason_is_one_sentence() {
+        let (retry_at, deadline) = (Instant::from_nanos(3_500_000_000), Instant::from_nanos(2_000_000_000));
+        for (rejected, sentence, again) in [
+            (
+                Rejected::Permanent,
+                "retry: the failure is permanent, another attempt would repeat it",
+                None,
+            ),
+            (
+                Rejected::NotIdempotent,
+                "retry: the attempt may have been acted on and must not be repeated",
+                None,
+            ),
+            (
+                Rejected::AttemptsSpent { max_attempts: 4 },
+                "retry: all 4 attempts that it allows failed",
+                None,
+            ),
+            (
+                Rejected::AttemptsSpent { max_attempts: 1 },
+                "retry: the one attempt that it allows failed",
+                None,
+            ),
+            (
+                Rejected::NoTimeToRetry { retry_at, deadline },
+                "deadline: the next attempt could start only 1.5s after it",
+                Some(retry_at),
+            ),
+            (Rejected::DeadlineExceeded { deadline }, "deadline: it has passed", None),
+            (
+                Rejected::CircuitOpen { retry_at },
+                "circuit breaker: it is open, the next probe may go at 3.5s",
+                Some(retry_at),
+            ),
+            (
+                Rejected::RateLimited { retry_at, deadline },
+                "rate limit: the turn of this call would come 1.5s after the deadline",
+                Some(retry_at),
+            ),
+            (
+                Rejected::TooHeavy { tokens: 9, burst: 5 },
+                "rate limit: 9 tokens at once is more than its burst of 5, ever",
+                None,
+            ),
+            (Rejected::Abandoned, "the call was given up by its caller", None),
+        ] {
+            assert_eq!((rejected.to_string().as_str(), rejected.retry_at()), (sentence, again));
+        }
+    }
+}
