@@ -70,12 +70,7 @@ impl Backoff {
     ///
     /// At most the cap, whatever the jitter.
     pub fn delay(&self, retry: u32, entropy: u64) -> Duration {
-        let BackoffBuilder {
-            base,
-            factor,
-            cap,
-            jitter,
-        } = self.settings;
+        let BackoffBuilder { base, factor, cap, jitter } = self.settings;
         let growth = u64::from(factor).saturating_pow(retry.saturating_sub(1));
         let cap = saturating_nanos(cap);
         let delay = cmp::min(cap, saturating_nanos(base).saturating_mul(growth));
@@ -95,9 +90,7 @@ impl Backoff {
 /// The default backoff of the [module](self).
 impl Default for Backoff {
     fn default() -> Self {
-        Self {
-            settings: Self::builder(),
-        }
+        Self { settings: Self::builder() }
     }
 }
 
@@ -173,12 +166,7 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     fn backoff(jitter: Jitter) -> Backoff {
-        Backoff::builder()
-            .base(100 * MS)
-            .cap(1000 * MS)
-            .jitter(jitter)
-            .build()
-            .unwrap()
+        Backoff::builder().base(100 * MS).cap(1000 * MS).jitter(jitter).build().unwrap()
     }
 
     /// The first six delays, in milliseconds, when the die shows `entropy`.
@@ -206,32 +194,20 @@ mod tests {
     #[test]
     fn the_specified_delays_are_the_specified_delays() {
         let doubling = Backoff::builder().base(50 * MS).jitter(Jitter::None).build().unwrap();
-        assert_eq!(
-            [1, 2, 3, 4].map(|retry| doubling.delay(retry, 0).as_millis()),
-            [50, 100, 200, 400]
-        );
+        assert_eq!([1, 2, 3, 4].map(|retry| doubling.delay(retry, 0).as_millis()), [50, 100, 200, 400]);
     }
 
     #[test]
     fn a_factor_of_one_waits_the_same_each_time() {
         let constant = Backoff::builder().factor(1).jitter(Jitter::None).build().unwrap();
-        assert_eq!(
-            [1, 2, u32::MAX].map(|retry| constant.delay(retry, 0).as_millis()),
-            [100; 3]
-        );
+        assert_eq!([1, 2, u32::MAX].map(|retry| constant.delay(retry, 0).as_millis()), [100; 3]);
     }
 
     #[test]
     fn extremes_of_every_number_stay_under_the_cap() {
         for (base, cap) in [(MS, Duration::MAX), (Duration::MAX, Duration::MAX), (MS, MS)] {
             for jitter in [Jitter::None, Jitter::Full, Jitter::Equal, Jitter::Proportional(100)] {
-                let backoff = Backoff::builder()
-                    .base(base)
-                    .cap(cap)
-                    .factor(u32::MAX)
-                    .jitter(jitter)
-                    .build()
-                    .unwrap();
+                let backoff = Backoff::builder().base(base).cap(cap).factor(u32::MAX).jitter(jitter).build().unwrap();
                 for retry in [0, 1, 2, 3, 64, u32::MAX] {
                     for entropy in [0, 1, u64::MAX] {
                         assert!(backoff.delay(retry, entropy) <= cap);
@@ -244,15 +220,9 @@ mod tests {
     #[test]
     fn settings_that_cannot_be_are_refused_by_name() {
         for (builder, want) in [
-            (
-                Backoff::builder().base(Duration::ZERO),
-                "base is 0ns, which is not more than zero",
-            ),
+            (Backoff::builder().base(Duration::ZERO), "base is 0ns, which is not more than zero"),
             (Backoff::builder().factor(0), "factor is 0, which is not at least 1"),
-            (
-                Backoff::builder().cap(MS),
-                "cap is 1ms: it must be at least as long as base, which is 100ms",
-            ),
+            (Backoff::builder().cap(MS), "cap is 1ms: it must be at least as long as base, which is 100ms"),
         ] {
             extern crate std;
             assert_eq!(std::string::ToString::to_string(&builder.build().unwrap_err()), want);

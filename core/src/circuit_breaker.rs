@@ -160,11 +160,7 @@ impl CircuitBreaker {
     }
 
     const fn with_settings(settings: CircuitBreakerBuilder) -> Self {
-        Self {
-            settings,
-            phase: Phase::Closed { failures: 0 },
-            epoch: 0,
-        }
+        Self { settings, phase: Phase::Closed { failures: 0 }, epoch: 0 }
     }
 
     /// What it does with callers. An open breaker becomes half-open when somebody asks after its cool-down.
@@ -187,11 +183,11 @@ impl CircuitBreaker {
     /// As [`try_admit`](Self::try_admit).
     pub fn check(&self, now: Instant) -> Result<(), Refusal> {
         match self.phase {
-            Phase::Open { until: retry_at }
-            | Phase::HalfOpen {
-                probe: Probe::Out { expires: retry_at },
-                ..
-            } if now < retry_at => Err(Refusal { retry_at }),
+            Phase::Open { until: retry_at } | Phase::HalfOpen { probe: Probe::Out { expires: retry_at }, .. }
+                if now < retry_at =>
+            {
+                Err(Refusal { retry_at })
+            }
             Phase::Closed { .. } | Phase::Open { .. } | Phase::HalfOpen { .. } => Ok(()),
         }
     }
@@ -204,23 +200,14 @@ impl CircuitBreaker {
         self.check(now)?;
         let successes = match self.phase {
             Phase::Closed { .. } => {
-                return Ok(Permit {
-                    epoch: self.epoch,
-                    granted_in: State::Closed,
-                });
+                return Ok(Permit { epoch: self.epoch, granted_in: State::Closed });
             }
             Phase::Open { .. } => 0,
             Phase::HalfOpen { successes, .. } => successes,
         };
         let expires = now + self.settings.probe_lease;
-        self.enter(Phase::HalfOpen {
-            successes,
-            probe: Probe::Out { expires },
-        });
-        Ok(Permit {
-            epoch: self.epoch,
-            granted_in: State::HalfOpen,
-        })
+        self.enter(Phase::HalfOpen { successes, probe: Probe::Out { expires } });
+        Ok(Permit { epoch: self.epoch, granted_in: State::HalfOpen })
     }
 
     /// Tells how an admitted call ended.
@@ -256,10 +243,7 @@ impl CircuitBreaker {
                 if successes >= self.settings.success_threshold {
                     self.enter(Phase::Closed { failures: 0 })
                 } else {
-                    self.enter(Phase::HalfOpen {
-                        successes,
-                        probe: Probe::Awaited,
-                    })
+                    self.enter(Phase::HalfOpen { successes, probe: Probe::Awaited })
                 }
             }
             Phase::Open { .. } => Recorded::Late,
@@ -267,9 +251,7 @@ impl CircuitBreaker {
     }
 
     fn failed(&mut self, now: Instant) -> Recorded {
-        let open = Phase::Open {
-            until: now + self.settings.open_for,
-        };
+        let open = Phase::Open { until: now + self.settings.open_for };
         match self.phase {
             Phase::Closed { failures } => {
                 let failures = failures.saturating_add(1);
@@ -286,10 +268,7 @@ impl CircuitBreaker {
 
     fn told_nothing(&mut self) -> Recorded {
         match self.phase {
-            Phase::HalfOpen { successes, .. } => self.enter(Phase::HalfOpen {
-                successes,
-                probe: Probe::Awaited,
-            }),
+            Phase::HalfOpen { successes, .. } => self.enter(Phase::HalfOpen { successes, probe: Probe::Awaited }),
             Phase::Closed { .. } => Recorded::Noted,
             Phase::Open { .. } => Recorded::Late,
         }
@@ -301,11 +280,7 @@ impl CircuitBreaker {
         self.phase = phase;
         self.epoch = self.epoch.wrapping_add(1);
         let to = self.state();
-        if from == to {
-            Recorded::Noted
-        } else {
-            Recorded::Changed { from, to }
-        }
+        if from == to { Recorded::Noted } else { Recorded::Changed { from, to } }
     }
 }
 
@@ -329,10 +304,7 @@ pub struct CircuitBreakerBuilder {
 impl CircuitBreakerBuilder {
     /// How many failures in a row open it.
     pub const fn failure_threshold(self, failures: u32) -> Self {
-        Self {
-            failure_threshold: failures,
-            ..self
-        }
+        Self { failure_threshold: failures, ..self }
     }
 
     /// How long it stays open before the first probe.
@@ -342,18 +314,12 @@ impl CircuitBreakerBuilder {
 
     /// How many probes in a row must succeed to close it.
     pub const fn success_threshold(self, successes: u32) -> Self {
-        Self {
-            success_threshold: successes,
-            ..self
-        }
+        Self { success_threshold: successes, ..self }
     }
 
     /// How long a probe may be out before it counts as lost and another is admitted.
     pub const fn probe_lease(self, time: Duration) -> Self {
-        Self {
-            probe_lease: time,
-            ..self
-        }
+        Self { probe_lease: time, ..self }
     }
 
     /// A closed breaker.

@@ -77,29 +77,19 @@ impl Outcome {
     }
 
     const fn new(kind: OutcomeKind) -> Self {
-        Self {
-            kind,
-            processed: Processed::Maybe,
-            retry_after: None,
-        }
+        Self { kind, processed: Processed::Maybe, retry_after: None }
     }
 
     /// The same outcome, of an attempt that the other side provably did not act on. By default it may have.
     pub const fn not_processed(self) -> Self {
-        Self {
-            processed: Processed::No,
-            ..self
-        }
+        Self { processed: Processed::No, ..self }
     }
 
     /// The same outcome, with the server's word on how long to wait. It is kept exactly or exceeded, never undercut.
     ///
     /// A hint given with [`OutcomeKind::Success`] or [`OutcomeKind::Permanent`] changes nothing.
     pub const fn with_retry_after(self, delay: Duration) -> Self {
-        Self {
-            retry_after: Some(delay),
-            ..self
-        }
+        Self { retry_after: Some(delay), ..self }
     }
 
     /// Which of the four ways it was.

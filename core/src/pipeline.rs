@@ -114,20 +114,8 @@ impl<L> Pipeline<L> {
 
     /// The same pipeline with another kind of rate limit: how an adapter puts a line of waiters before the bucket.
     pub fn map_rate_limit<M>(self, map: impl FnOnce(L) -> M) -> Pipeline<M> {
-        let Self {
-            deadline,
-            attempt_timeout,
-            retry,
-            circuit_breaker,
-            rate_limit,
-        } = self;
-        Pipeline {
-            deadline,
-            attempt_timeout,
-            retry,
-            circuit_breaker,
-            rate_limit: rate_limit.map(map),
-        }
+        let Self { deadline, attempt_timeout, retry, circuit_breaker, rate_limit } = self;
+        Pipeline { deadline, attempt_timeout, retry, circuit_breaker, rate_limit: rate_limit.map(map) }
     }
 }
 
@@ -153,10 +141,7 @@ pub struct PipelineBuilder<L = TokenBucket> {
 impl<L> PipelineBuilder<L> {
     /// By when a call has to end, from its start, with all its waits and retries.
     pub fn deadline(self, time: Duration) -> Self {
-        Self {
-            deadline: Some(time),
-            ..self
-        }
+        Self { deadline: Some(time), ..self }
     }
 
     /// Lets a call take as long as it takes. Retries end it at some time; a rate limit or a hanging attempt may not.
@@ -166,18 +151,12 @@ impl<L> PipelineBuilder<L> {
 
     /// How long one attempt may take before it is cancelled.
     pub fn attempt_timeout(self, time: Duration) -> Self {
-        Self {
-            attempt_timeout: Some(time),
-            ..self
-        }
+        Self { attempt_timeout: Some(time), ..self }
     }
 
     /// Lets an attempt take whatever remains until the deadline.
     pub fn without_attempt_timeout(self) -> Self {
-        Self {
-            attempt_timeout: None,
-            ..self
-        }
+        Self { attempt_timeout: None, ..self }
     }
 
     /// Whether and when failed attempts are repeated.
@@ -187,36 +166,18 @@ impl<L> PipelineBuilder<L> {
 
     /// The breaker that watches over the dependency.
     pub fn circuit_breaker(self, breaker: CircuitBreaker) -> Self {
-        Self {
-            circuit_breaker: Some(breaker),
-            ..self
-        }
+        Self { circuit_breaker: Some(breaker), ..self }
     }
 
     /// No breaker: every attempt is made, also against a dependency that is down.
     pub fn without_circuit_breaker(self) -> Self {
-        Self {
-            circuit_breaker: None,
-            ..self
-        }
+        Self { circuit_breaker: None, ..self }
     }
 
     /// The limit that every attempt waits for.
     pub fn rate_limit<M: RateLimiter>(self, limit: M) -> PipelineBuilder<M> {
-        let Self {
-            deadline,
-            attempt_timeout,
-            retry,
-            circuit_breaker,
-            rate_limit: _,
-        } = self;
-        PipelineBuilder {
-            deadline,
-            attempt_timeout,
-            retry,
-            circuit_breaker,
-            rate_limit: Some(limit),
-        }
+        let Self { deadline, attempt_timeout, retry, circuit_breaker, rate_limit: _ } = self;
+        PipelineBuilder { deadline, attempt_timeout, retry, circuit_breaker, rate_limit: Some(limit) }
     }
 
     /// The pipeline.
@@ -224,13 +185,7 @@ impl<L> PipelineBuilder<L> {
     /// # Errors
     /// If a time is zero, or two settings contradict each other; the error names both.
     pub fn build(self) -> Result<Pipeline<L>, InvalidSetting> {
-        let Self {
-            deadline,
-            attempt_timeout,
-            retry,
-            circuit_breaker,
-            rate_limit,
-        } = self;
+        let Self { deadline, attempt_timeout, retry, circuit_breaker, rate_limit } = self;
         if let Some(deadline) = deadline {
             positive("deadline", deadline)?;
         }
@@ -240,17 +195,8 @@ impl<L> PipelineBuilder<L> {
         at_most(("attempt_timeout", attempt_timeout), ("deadline", deadline))?;
         let probe_lease = circuit_breaker.as_ref().map(CircuitBreaker::probe_lease);
         // A probe that is still allowed to run would count as lost, and its answer would be ignored.
-        at_most(
-            ("attempt_timeout", attempt_timeout.or(deadline)),
-            ("probe_lease", probe_lease),
-        )?;
-        Ok(Pipeline {
-            deadline,
-            attempt_timeout,
-            retry,
-            circuit_breaker,
-            rate_limit,
-        })
+        at_most(("attempt_timeout", attempt_timeout.or(deadline)), ("probe_lease", probe_lease))?;
+        Ok(Pipeline { deadline, attempt_timeout, retry, circuit_breaker, rate_limit })
     }
 }
 

@@ -42,14 +42,17 @@ pub enum Refusal {
         /// The most that the quota gives at once.
         burst: u32,
     },
+    /// As many wait in line as may: the sooner one gives up, the less is lost.
+    LineFull {
+        /// How many that is.
+        waiting: usize,
+    },
 }
 
 impl Refusal {
     /// The refusal of what is ready at `ready_at`; `None` is beyond the end of the clock.
     pub fn not_yet(ready_at: Option<Instant>) -> Self {
-        Self::NotYet {
-            retry_at: ready_at.unwrap_or(Instant::MAX),
-        }
+        Self::NotYet { retry_at: ready_at.unwrap_or(Instant::MAX) }
     }
 }
 
@@ -58,11 +61,9 @@ impl fmt::Display for Refusal {
         match self {
             Self::NotYet { retry_at } => write!(f, "rate limit: nothing left until {retry_at}"),
             Self::Never { tokens, burst } => {
-                write!(
-                    f,
-                    "rate limit: {tokens} tokens at once is more than the burst of {burst}, ever"
-                )
+                write!(f, "rate limit: {tokens} tokens at once is more than the burst of {burst}, ever")
             }
+            Self::LineFull { waiting } => write!(f, "rate limit: {waiting} wait in line already, as many as may"),
         }
     }
 }

@@ -51,6 +51,11 @@ pub enum Rejected {
         /// The most that the rate limit gives at once.
         burst: u32,
     },
+    /// As many calls wait in line at the rate limit as may.
+    LineFull {
+        /// How many that is.
+        waiting: usize,
+    },
     /// The call was given up by whoever made it.
     Abandoned,
 }
@@ -67,6 +72,7 @@ impl Rejected {
             | Self::AttemptsSpent { .. }
             | Self::DeadlineExceeded { .. }
             | Self::TooHeavy { .. }
+            | Self::LineFull { .. }
             | Self::Abandoned => None,
         }
     }
@@ -82,11 +88,7 @@ impl fmt::Display for Rejected {
                 write!(f, "retry: all {max_attempts} attempts that it allows failed")
             }
             Self::NoTimeToRetry { retry_at, deadline } => {
-                write!(
-                    f,
-                    "deadline: the next attempt could start only {} after it",
-                    Late(*retry_at, *deadline)
-                )
+                write!(f, "deadline: the next attempt could start only {} after it", Late(*retry_at, *deadline))
             }
             Self::DeadlineExceeded { .. } => f.write_str("deadline: it has passed"),
             Self::CircuitOpen { retry_at } => {
@@ -100,11 +102,9 @@ impl fmt::Display for Rejected {
                 )
             }
             Self::TooHeavy { tokens, burst } => {
-                write!(
-                    f,
-                    "rate limit: {tokens} tokens at once is more than its burst of {burst}, ever"
-                )
+                write!(f, "rate limit: {tokens} tokens at once is more than its burst of {burst}, ever")
             }
+            Self::LineFull { waiting } => write!(f, "rate limit: {waiting} calls wait in line already, as many as may"),
             Self::Abandoned => f.write_str("the call was given up by its caller"),
         }
     }
@@ -134,26 +134,10 @@ mod tests {
     fn every_reason_is_one_sentence() {
         let (retry_at, deadline) = (Instant::from_nanos(3_500_000_000), Instant::from_nanos(2_000_000_000));
         for (rejected, sentence, again) in [
-            (
-                Rejected::Permanent,
-                "retry: the failure is permanent, another attempt would repeat it",
-                None,
-            ),
-            (
-                Rejected::NotIdempotent,
-                "retry: the attempt may have been acted on and must not be repeated",
-                None,
-            ),
-            (
-                Rejected::AttemptsSpent { max_attempts: 4 },
-                "retry: all 4 attempts that it allows failed",
-                None,
-            ),
-            (
-                Rejected::AttemptsSpent { max_attempts: 1 },
-                "retry: the one attempt that it allows failed",
-                None,
-            ),
+            (Rejected::Permanent, "retry: the failure is permanent, another attempt would repeat it", None),
+            (Rejected::NotIdempotent, "retry: the attempt may have been acted on and must not be repeated", None),
+            (Rejected::AttemptsSpent { max_attempts: 4 }, "retry: all 4 attempts that it allows failed", None),
+            (Rejected::AttemptsSpent { max_attempts: 1 }, "retry: the one attempt that it allows failed", None),
             (
                 Rejected::NoTimeToRetry { retry_at, deadline },
                 "deadline: the next attempt could start only 1.5s after it",
@@ -175,6 +159,7 @@ mod tests {
                 "rate limit: 9 tokens at once is more than its burst of 5, ever",
                 None,
             ),
+            (Rejected::LineFull { waiting: 9 }, "rate limit: 9 calls wait in line already, as many as may", None),
             (Rejected::Abandoned, "the call was given up by its caller", None),
         ] {
             assert_eq!((rejected.to_string().as_str(), rejected.retry_at()), (sentence, again));

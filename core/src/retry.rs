@@ -83,10 +83,7 @@ pub enum Verdict {
 impl Retry {
     /// A retry policy with the defaults of the [module](self), to be changed.
     pub fn builder() -> RetryBuilder {
-        RetryBuilder {
-            max_attempts: 4,
-            backoff: Backoff::default(),
-        }
+        RetryBuilder { max_attempts: 4, backoff: Backoff::default() }
     }
 
     /// How many attempts are made at most, the first included.
@@ -96,12 +93,7 @@ impl Retry {
 
     /// What follows a failed attempt. `entropy` is a uniformly random number; see [`Backoff::delay`].
     pub fn decide(&self, now: Instant, entropy: u64, failure: &Failure) -> Verdict {
-        let Failure {
-            attempt,
-            outcome,
-            idempotency,
-            deadline,
-        } = *failure;
+        let Failure { attempt, outcome, idempotency, deadline } = *failure;
         if outcome.kind() == OutcomeKind::Permanent {
             return Verdict::Stop(Rejected::Permanent);
         }
@@ -109,9 +101,7 @@ impl Retry {
             return Verdict::Stop(Rejected::NotIdempotent);
         }
         if attempt >= self.max_attempts {
-            return Verdict::Stop(Rejected::AttemptsSpent {
-                max_attempts: self.max_attempts,
-            });
+            return Verdict::Stop(Rejected::AttemptsSpent { max_attempts: self.max_attempts });
         }
         if now >= deadline {
             return Verdict::Stop(Rejected::DeadlineExceeded { deadline });
@@ -144,10 +134,7 @@ pub struct RetryBuilder {
 impl RetryBuilder {
     /// How many attempts are made at most, the first included: 1 never retries.
     pub const fn max_attempts(self, attempts: u32) -> Self {
-        Self {
-            max_attempts: attempts,
-            ..self
-        }
+        Self { max_attempts: attempts, ..self }
     }
 
     /// How long to wait between them.
@@ -161,10 +148,7 @@ impl RetryBuilder {
     /// If `max_attempts` is zero.
     pub fn build(self) -> Result<Retry, InvalidSetting> {
         at_least_one("max_attempts", self.max_attempts)?;
-        Ok(Retry {
-            max_attempts: self.max_attempts,
-            backoff: self.backoff,
-        })
+        Ok(Retry { max_attempts: self.max_attempts, backoff: self.backoff })
     }
 }
 
@@ -184,12 +168,7 @@ mod tests {
     fn check(attempt: u32, idempotency: Idempotency, outcome: Outcome, want: Verdict) {
         let backoff = Backoff::builder().base(SECOND).jitter(Jitter::None).build().unwrap();
         let retry = Retry::builder().max_attempts(3).backoff(backoff).build().unwrap();
-        let failure = Failure {
-            attempt,
-            outcome,
-            idempotency,
-            deadline: DEADLINE,
-        };
+        let failure = Failure { attempt, outcome, idempotency, deadline: DEADLINE };
         assert_eq!(retry.decide(s(2), 0, &failure), want, "{failure:?}");
     }
 
@@ -198,10 +177,7 @@ mod tests {
     }
 
     fn no_time(secs: u64) -> Verdict {
-        Verdict::Stop(Rejected::NoTimeToRetry {
-            retry_at: s(secs),
-            deadline: DEADLINE,
-        })
+        Verdict::Stop(Rejected::NoTimeToRetry { retry_at: s(secs), deadline: DEADLINE })
     }
 
     #[test]
@@ -216,24 +192,9 @@ mod tests {
             (3, Idempotent, Outcome::transient(), spent),
             (u32::MAX, Idempotent, Outcome::transient(), spent),
             (1, Idempotent, Outcome::permanent(), Verdict::Stop(Rejected::Permanent)),
-            (
-                3,
-                NotIdempotent,
-                Outcome::permanent(),
-                Verdict::Stop(Rejected::Permanent),
-            ),
-            (
-                1,
-                NotIdempotent,
-                Outcome::transient(),
-                Verdict::Stop(Rejected::NotIdempotent),
-            ),
-            (
-                3,
-                NotIdempotent,
-                Outcome::transient(),
-                Verdict::Stop(Rejected::NotIdempotent),
-            ),
+            (3, NotIdempotent, Outcome::permanent(), Verdict::Stop(Rejected::Permanent)),
+            (1, NotIdempotent, Outcome::transient(), Verdict::Stop(Rejected::NotIdempotent)),
+            (3, NotIdempotent, Outcome::transient(), Verdict::Stop(Rejected::NotIdempotent)),
             (1, NotIdempotent, Outcome::transient().not_processed(), at(3)),
             (3, NotIdempotent, Outcome::transient().not_processed(), spent),
             // The server's hint, and then the backoff; at the deadline it is too late.
@@ -244,10 +205,7 @@ mod tests {
             check(attempt, idempotency, outcome, want);
         }
         let never = Outcome::throttled().with_retry_after(Duration::MAX);
-        let beyond = Rejected::NoTimeToRetry {
-            retry_at: Instant::MAX,
-            deadline: DEADLINE,
-        };
+        let beyond = Rejected::NoTimeToRetry { retry_at: Instant::MAX, deadline: DEADLINE };
         check(1, Idempotent, never, Verdict::Stop(beyond));
     }
 

@@ -33,6 +33,7 @@
 //! stay spent, since the server may have seen it.
 
 use core::future::{Future, poll_fn};
+use core::ops::ControlFlow;
 use core::pin::{Pin, pin};
 use core::task::{Context, Poll};
 use core::time::Duration;
@@ -118,12 +119,7 @@ where
                 Ok(leave) => leave,
                 Err(rejected) => {
                     let elapsed = self.timer.now() - started;
-                    return Err(CallError {
-                        rejected,
-                        last,
-                        attempts: driver.call.attempts(),
-                        elapsed,
-                    });
+                    return Err(CallError { rejected, last, attempts: driver.call.attempts(), elapsed });
                 }
             };
             last = match within(self.timer, leave.until, attempt(leave)).await {
@@ -168,30 +164,12 @@ where
 {
     /// Waits until the call wants its next attempt made, or says why there is none.
     async fn next_attempt(&mut self) -> Result<Attempt, Rejected> {
-        let mut sleep = pin!(None);
-        let mut sleeps_until = None;
-        poll_fn(move |cx| {
-            // At most twice: once as woken, and once more if that brought the sleep to its end.
-            for _ in 0..2 {
-                let until = match self.ask(cx) {
-                    Step::Start(leave) => return Poll::Ready(Ok(leave)),
-                    // A call that succeeded has returned; nobody asks it again.
-                    Step::Done(result) => return Poll::Ready(Err(result.err().unwrap_or(Rejected::Abandoned))),
-                    Step::Wait(until) => until,
-                };
-                if sleeps_until != Some(until) {
-                    sleeps_until = Some(until);
-                    sleep.set(Some(self.timer.sleep_until(until)));
-                }
-                let asleep: Option<Pin<&mut T::Sleep>> = sleep.as_mut().as_pin_mut();
-                if asleep.is_some_and(|sleep| sleep.poll(cx).is_pending()) {
-                    return Poll::Pending;
-                }
-                sleeps_until = None;
-            }
-            // The timer says that the time has come, and the clock that it has not. Let others run meanwhile.
-            cx.waker().wake_by_ref();
-            Poll::Pending
+        let timer = self.timer;
+        wait_for(timer, |cx| match self.ask(cx) {
+            Step::Wait(until) => ControlFlow::Continue(until),
+            Step::Start(leave) => ControlFlow::Break(Ok(leave)),
+            // A call that succeeded has returned; nobody asks it again.
+            Step::Done(result) => ControlFlow::Break(Err(result.err().unwrap_or(Rejected::Abandoned))),
         })
         .await
     }
@@ -239,6 +217,37 @@ where
     fn drop(&mut self) {
         self.tell(Call::abandon);
     }
+}
+
+/// Asks until the answer is something else than to wait until some time, and sleeps meanwhile.
+///
+/// `ask` is called at the end of each sleep and whenever the task is woken; to be woken earlier it leaves the waker
+/// where it will be found.
+pub async fn wait_for<T: Timer, R>(timer: &T, mut ask: impl FnMut(&mut Context<'_>) -> ControlFlow<R, Instant>) -> R {
+    let mut sleep = pin!(None);
+    let mut sleeps_until = None;
+    poll_fn(|cx| {
+        // At most twice: once as woken, and once more if that brought the sleep to its end.
+        for _ in 0..2 {
+            let until = match ask(cx) {
+                ControlFlow::Break(answer) => return Poll::Ready(answer),
+                ControlFlow::Continue(until) => until,
+            };
+            if sleeps_until != Some(until) {
+                sleeps_until = Some(until);
+                sleep.set(Some(timer.sleep_until(until)));
+            }
+            let asleep: Option<Pin<&mut T::Sleep>> = sleep.as_mut().as_pin_mut();
+            if asleep.is_some_and(|sleep| sleep.poll(cx).is_pending()) {
+                return Poll::Pending;
+            }
+            sleeps_until = None;
+        }
+        // The timer says that the time has come, and the clock that it has not. Let others run meanwhile.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await
 }
 
 /// What `future` returns, if that is before `until`.

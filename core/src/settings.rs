@@ -52,19 +52,11 @@ pub enum Value {
 
 impl InvalidSetting {
     pub(crate) const fn count(setting: &'static str, value: u64, accepted: &'static str) -> Self {
-        Self::OutOfRange {
-            setting,
-            value: Value::Count(value),
-            accepted,
-        }
+        Self::OutOfRange { setting, value: Value::Count(value), accepted }
     }
 
     pub(crate) const fn time(setting: &'static str, value: Duration, accepted: &'static str) -> Self {
-        Self::OutOfRange {
-            setting,
-            value: Value::Time(value),
-            accepted,
-        }
+        Self::OutOfRange { setting, value: Value::Time(value), accepted }
     }
 }
 
@@ -96,24 +88,11 @@ impl fmt::Display for Value {
 impl fmt::Display for InvalidSetting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::OutOfRange {
-                setting,
-                value,
-                accepted,
-            } => {
+            Self::OutOfRange { setting, value, accepted } => {
                 write!(f, "{setting} is {value}, which is not {accepted}")
             }
-            Self::Contradiction {
-                setting,
-                value,
-                must_be,
-                other,
-                other_value,
-            } => {
-                write!(
-                    f,
-                    "{setting} is {value}: it must be {must_be} {other}, which is {other_value}"
-                )
+            Self::Contradiction { setting, value, must_be, other, other_value } => {
+                write!(f, "{setting} is {value}: it must be {must_be} {other}, which is {other_value}")
             }
         }
     }

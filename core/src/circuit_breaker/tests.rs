@@ -29,10 +29,7 @@ const fn s(secs: u64) -> Instant {
 
 /// Opens at the second failure for 5 s; a probe's lease is 3 s.
 const fn builder() -> CircuitBreakerBuilder {
-    CircuitBreaker::builder()
-        .failure_threshold(2)
-        .open_for(Duration::from_secs(5))
-        .probe_lease(Duration::from_secs(3))
+    CircuitBreaker::builder().failure_threshold(2).open_for(Duration::from_secs(5)).probe_lease(Duration::from_secs(3))
 }
 
 /// Makes one call at each second, lets it end as the script says, and compares the state after it.
@@ -78,47 +75,22 @@ fn ut_15_the_breaker_opens_at_the_threshold() {
 fn ut_16_an_open_breaker_refuses_and_says_until_when() {
     check(
         builder(),
-        &[
-            (0, Fail, State::Closed),
-            (1, Fail, State::Open),
-            (1, Refused(6), State::Open),
-            (5, Refused(6), State::Open),
-        ],
+        &[(0, Fail, State::Closed), (1, Fail, State::Open), (1, Refused(6), State::Open), (5, Refused(6), State::Open)],
     );
 }
 
 #[test]
 fn ut_17_the_breaker_is_half_open_after_the_recovery_time() {
-    check(
-        builder(),
-        &[
-            (0, Fail, State::Closed),
-            (1, Fail, State::Open),
-            (6, Lose, State::HalfOpen),
-        ],
-    );
+    check(builder(), &[(0, Fail, State::Closed), (1, Fail, State::Open), (6, Lose, State::HalfOpen)]);
 }
 
 #[test]
 fn ut_18_the_breaker_closes_after_enough_successes() {
     let opened = [(0, Fail, State::Closed), (0, Fail, State::Open)];
-    check(
-        builder(),
-        &[
-            opened[0],
-            opened[1],
-            (5, Succeed, State::Closed),
-            (5, Fail, State::Closed),
-        ],
-    );
+    check(builder(), &[opened[0], opened[1], (5, Succeed, State::Closed), (5, Fail, State::Closed)]);
     check(
         builder().success_threshold(2),
-        &[
-            opened[0],
-            opened[1],
-            (5, Succeed, State::HalfOpen),
-            (5, Succeed, State::Closed),
-        ],
+        &[opened[0], opened[1], (5, Succeed, State::HalfOpen), (5, Succeed, State::Closed)],
     );
 }
 
@@ -141,24 +113,10 @@ fn ut_18_a_failed_probe_opens_it_again() {
 #[test]
 fn only_failures_in_a_row_count() {
     for between in [Succeed, Permanently] {
-        check(
-            builder(),
-            &[
-                (0, Fail, State::Closed),
-                (0, between, State::Closed),
-                (0, Fail, State::Closed),
-            ],
-        );
+        check(builder(), &[(0, Fail, State::Closed), (0, between, State::Closed), (0, Fail, State::Closed)]);
     }
     for between in [Throttle, Lose, What::Abandon] {
-        check(
-            builder(),
-            &[
-                (0, Fail, State::Closed),
-                (0, between, State::Closed),
-                (0, Fail, State::Open),
-            ],
-        );
+        check(builder(), &[(0, Fail, State::Closed), (0, between, State::Closed), (0, Fail, State::Open)]);
     }
 }
 
@@ -210,10 +168,7 @@ fn with_permits() -> (CircuitBreaker, Permit, Permit) {
     let mut breaker = builder().build().unwrap();
     let [straggler, first, second] = [0; 3].map(|_| breaker.try_admit(s(0)).unwrap());
     assert_eq!(breaker.record(s(0), first, OutcomeKind::Transient), Recorded::Noted);
-    let opened = Recorded::Changed {
-        from: State::Closed,
-        to: State::Open,
-    };
+    let opened = Recorded::Changed { from: State::Closed, to: State::Open };
     assert_eq!(breaker.record(s(0), second, OutcomeKind::Transient), opened);
     let probe = breaker.try_admit(s(5)).unwrap();
     assert!(probe.is_probe());
@@ -222,27 +177,15 @@ fn with_permits() -> (CircuitBreaker, Permit, Permit) {
 
 #[test]
 fn only_the_current_epoch_counts() {
-    for outcome in [
-        OutcomeKind::Success,
-        OutcomeKind::Transient,
-        OutcomeKind::Throttled,
-        OutcomeKind::Permanent,
-    ] {
+    for outcome in [OutcomeKind::Success, OutcomeKind::Transient, OutcomeKind::Throttled, OutcomeKind::Permanent] {
         let (mut breaker, straggler, probe) = with_permits();
         assert_eq!(breaker.record(s(5), straggler, outcome), Recorded::Late);
         assert_eq!(breaker.state(), State::HalfOpen);
-        assert_eq!(
-            breaker.check(s(5)),
-            Err(Refusal { retry_at: s(8) }),
-            "the probe is still out"
-        );
+        assert_eq!(breaker.check(s(5)), Err(Refusal { retry_at: s(8) }), "the probe is still out");
         // The same holds for a probe whose lease has ended: its successor decides.
         let successor = breaker.try_admit(s(8)).unwrap();
         assert_eq!(breaker.record(s(8), probe, outcome), Recorded::Late);
-        let closed = Recorded::Changed {
-            from: State::HalfOpen,
-            to: State::Closed,
-        };
+        let closed = Recorded::Changed { from: State::HalfOpen, to: State::Closed };
         assert_eq!(breaker.record(s(8), successor, OutcomeKind::Success), closed);
     }
     let (mut breaker, straggler, _probe) = with_permits();
@@ -264,14 +207,8 @@ fn a_setting_of_zero_is_refused_by_name() {
     for (builder, want) in [
         (builder().failure_threshold(0), ("failure_threshold", Value::Count(0))),
         (builder().success_threshold(0), ("success_threshold", Value::Count(0))),
-        (
-            builder().open_for(Duration::ZERO),
-            ("open_for", Value::Time(Duration::ZERO)),
-        ),
-        (
-            builder().probe_lease(Duration::ZERO),
-            ("probe_lease", Value::Time(Duration::ZERO)),
-        ),
+        (builder().open_for(Duration::ZERO), ("open_for", Value::Time(Duration::ZERO))),
+        (builder().probe_lease(Duration::ZERO), ("probe_lease", Value::Time(Duration::ZERO))),
     ] {
         match builder.build().unwrap_err() {
             InvalidSetting::OutOfRange { setting, value, .. } => assert_eq!((setting, value), want),

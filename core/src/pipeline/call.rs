@@ -32,10 +32,7 @@ impl CallOptions {
 
     /// A call of the given kind. It weighs one token.
     pub const fn new(idempotency: Idempotency) -> Self {
-        Self {
-            idempotency,
-            weight: NonZeroU32::MIN,
-        }
+        Self { idempotency, weight: NonZeroU32::MIN }
     }
 
     /// The same call, with so many tokens for each attempt.
@@ -90,12 +87,7 @@ pub struct Attempt {
 
 impl<T> Call<T> {
     pub(super) const fn new(options: CallOptions, deadline: Instant) -> Self {
-        Self {
-            options,
-            deadline,
-            attempts: 0,
-            stage: Stage::Asking,
-        }
+        Self { options, deadline, attempts: 0, stage: Stage::Asking }
     }
 
     /// How many attempts were started.
@@ -142,10 +134,7 @@ impl<T> Call<T> {
         L: RateLimiter<Ticket = T>,
     {
         if let Some(permit) = self.stop_running() {
-            events.push(Event::AttemptEnded {
-                attempt: self.attempts,
-                outcome: outcome.kind(),
-            });
+            events.push(Event::AttemptEnded { attempt: self.attempts, outcome: outcome.kind() });
             self.conclude(now, entropy, permit, outcome, pipeline, events);
         }
     }
@@ -207,20 +196,10 @@ impl<T> Call<T> {
         L: RateLimiter<Ticket = T>,
     {
         if now >= self.deadline {
-            return self.reject(
-                Rejected::DeadlineExceeded {
-                    deadline: self.deadline,
-                },
-                events,
-            );
+            return self.reject(Rejected::DeadlineExceeded { deadline: self.deadline }, events);
         }
         if let Some(Err(refusal)) = pipeline.circuit_breaker.as_ref().map(|breaker| breaker.check(now)) {
-            return self.reject(
-                Rejected::CircuitOpen {
-                    retry_at: refusal.retry_at,
-                },
-                events,
-            );
+            return self.reject(Rejected::CircuitOpen { retry_at: refusal.retry_at }, events);
         }
         let Some(limit) = pipeline.rate_limit.as_mut() else {
             return match admit(now, pipeline, events) {
@@ -231,15 +210,10 @@ impl<T> Call<T> {
         let ticket = match limit.join(now, self.options.weight.get(), self.deadline) {
             Ok(ticket) => ticket,
             Err(Refusal::NotYet { retry_at }) => {
-                return self.reject(
-                    Rejected::RateLimited {
-                        retry_at,
-                        deadline: self.deadline,
-                    },
-                    events,
-                );
+                return self.reject(Rejected::RateLimited { retry_at, deadline: self.deadline }, events);
             }
             Err(Refusal::Never { tokens, burst }) => return self.reject(Rejected::TooHeavy { tokens, burst }, events),
+            Err(Refusal::LineFull { waiting }) => return self.reject(Rejected::LineFull { waiting }, events),
         };
         let step = self.stand_in_line(now, ticket, pipeline, events);
         if let Step::Wait(until) = step {
@@ -253,22 +227,14 @@ impl<T> Call<T> {
         L: RateLimiter<Ticket = T>,
     {
         // A pipeline whose limit was taken away since lets everybody in line go.
-        let admission = pipeline
-            .rate_limit
-            .as_mut()
-            .map_or(Admission::Granted, |limit| limit.poll(now, &mut ticket));
+        let admission = pipeline.rate_limit.as_mut().map_or(Admission::Granted, |limit| limit.poll(now, &mut ticket));
         let rejected = match admission {
-            _ if now >= self.deadline => Rejected::DeadlineExceeded {
-                deadline: self.deadline,
-            },
+            _ if now >= self.deadline => Rejected::DeadlineExceeded { deadline: self.deadline },
             Admission::Wait(until) if until < self.deadline => {
                 self.stage = Stage::InLine { ticket };
                 return Step::Wait(until);
             }
-            Admission::Wait(retry_at) => Rejected::RateLimited {
-                retry_at,
-                deadline: self.deadline,
-            },
+            Admission::Wait(retry_at) => Rejected::RateLimited { retry_at, deadline: self.deadline },
             Admission::Granted => match admit(now, pipeline, events) {
                 Ok(permit) => return self.start(now, permit, pipeline, events),
                 Err(rejected) => rejected,
@@ -284,15 +250,9 @@ impl<T> Call<T> {
         self.attempts = self.attempts.saturating_add(1);
         let timeout = pipeline.attempt_timeout.map_or(Instant::MAX, |timeout| now + timeout);
         let until = cmp::min(timeout, self.deadline);
-        events.push(Event::AttemptStarted {
-            attempt: self.attempts,
-            until,
-        });
+        events.push(Event::AttemptStarted { attempt: self.attempts, until });
         self.stage = Stage::Running { permit, until };
-        Step::Start(Attempt {
-            number: self.attempts,
-            until,
-        })
+        Step::Start(Attempt { number: self.attempts, until })
     }
 
     fn reject(&mut self, rejected: Rejected, events: &mut Events) -> Step {
@@ -328,9 +288,7 @@ impl<T> Call<T> {
             match breaker.record(now, permit, outcome.kind()) {
                 Recorded::Noted => {}
                 Recorded::Changed { from, to } => events.push(Event::CircuitBreakerChanged { from, to }),
-                Recorded::Late => events.push(Event::LateResult {
-                    outcome: outcome.kind(),
-                }),
+                Recorded::Late => events.push(Event::LateResult { outcome: outcome.kind() }),
             }
         }
         if let (Some(delay), OutcomeKind::Transient | OutcomeKind::Throttled, Some(limit)) =
@@ -341,24 +299,15 @@ impl<T> Call<T> {
             events.push(Event::RateLimitBlocked { until });
         }
         if outcome.is_success() {
-            events.push(Event::Succeeded {
-                attempts: self.attempts,
-            });
+            events.push(Event::Succeeded { attempts: self.attempts });
             self.stage = Stage::Ended(Ok(()));
             return;
         }
-        let failure = Failure {
-            attempt: self.attempts,
-            outcome,
-            idempotency: self.options.idempotency,
-            deadline: self.deadline,
-        };
+        let failure =
+            Failure { attempt: self.attempts, outcome, idempotency: self.options.idempotency, deadline: self.deadline };
         match pipeline.retry.decide(now, entropy, &failure) {
             Verdict::Retry { at } => {
-                events.push(Event::RetryScheduled {
-                    attempt: self.attempts.saturating_add(1),
-                    at,
-                });
+                events.push(Event::RetryScheduled { attempt: self.attempts.saturating_add(1), at });
                 self.stage = Stage::BackingOff { until: at };
             }
             Verdict::Stop(rejected) => {
@@ -374,9 +323,7 @@ fn admit<L>(now: Instant, pipeline: &mut Pipeline<L>, events: &mut Events) -> Re
         return Ok(None);
     };
     let from = breaker.state();
-    let permit = breaker.try_admit(now).map_err(|refusal| Rejected::CircuitOpen {
-        retry_at: refusal.retry_at,
-    })?;
+    let permit = breaker.try_admit(now).map_err(|refusal| Rejected::CircuitOpen { retry_at: refusal.retry_at })?;
     let to = breaker.state();
     if from != to {
         events.push(Event::CircuitBreakerChanged { from, to });

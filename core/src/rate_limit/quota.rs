@@ -44,12 +44,15 @@ pub struct Quota {
 ///
 /// A token is worth a *whole* number of units, which is why nothing drifts: only the passing of time is rounded, each
 /// time afresh from the epoch, and never the sum of what was spent. Where the time between two tokens is a whole number
-/// of nanoseconds the unit is the nanosecond itself. Elsewhere it is a little longer, and time is multiplied by a
-/// fraction of 2^64, which is within one unit of the truth over all 584 years of an [`Instant`].
+/// of nanoseconds the unit is the nanosecond itself; elsewhere it is a little longer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Scale {
     Nanosecond,
-    Fraction(NonZeroU64),
+    /// So many units in so many nanoseconds, of which there are more.
+    Units {
+        units: u64,
+        nanos: NonZeroU64,
+    },
 }
 
 impl Quota {
@@ -123,47 +126,21 @@ impl Quota {
         if let Err(error) = at_least_one("burst", burst) {
             return Err(error);
         }
-        let nanos = saturating_nanos(period);
-        if nanos == 0 {
+        let Some(nanos) = NonZeroU64::new(saturating_nanos(period)) else {
             return Err(InvalidSetting::time("period", period, "more than zero"));
+        };
+        if nanos.get() < tokens as u64 {
+            return Err(InvalidSetting::count("tokens", tokens as u64, "at most one per nanosecond of the period"));
         }
-        if nanos < tokens as u64 {
-            return Err(InvalidSetting::count(
-                "tokens",
-                tokens as u64,
-                "at most one per nanosecond of the period",
-            ));
-        }
-        let divisor = gcd(nanos, tokens as u64);
-        let (nanos, tokens_in_nanos) = (nanos / divisor, tokens as u64 / divisor);
-
         // As fine a unit as fits: no shorter than a nanosecond, so that time never overflows the state, and long enough
         // that a full bucket does not either. One token a day with a burst of four thousand million is a real quota.
-        let finest = nanos / tokens_in_nanos;
+        let finest = nanos.get() / tokens as u64;
         let coarsest = MAX_CAPACITY / burst as u64;
         let unit_cost = if finest < coarsest { finest } else { coarsest };
-
-        let scale = if unit_cost == nanos && tokens_in_nanos == 1 {
-            Scale::Nanosecond
-        } else {
-            // Below one by the choice of `unit_cost`, so the fraction fits in 64 bits. Rounded down: time passes a
-            // little slowly, and the limit is never exceeded.
-            let fraction = ((tokens_in_nanos as u128 * unit_cost as u128) << 64) / nanos as u128;
-            #[allow(clippy::cast_possible_truncation)] // See above; `try_from` is not const.
-            match NonZeroU64::new(fraction as u64) {
-                Some(fraction) => Scale::Fraction(fraction),
-                // The fraction is at least 2^30 / 2^64; this arm only spares us an `unwrap`.
-                None => Scale::Fraction(NonZeroU64::MIN),
-            }
-        };
-        Ok(Self {
-            tokens,
-            period,
-            burst,
-            scale,
-            unit_cost,
-            capacity: unit_cost * burst as u64,
-        })
+        // At most `nanos`, by the choice of `unit_cost`.
+        let units = unit_cost * tokens as u64;
+        let scale = if units == nanos.get() { Scale::Nanosecond } else { Scale::Units { units, nanos } };
+        Ok(Self { tokens, period, burst, scale, unit_cost, capacity: unit_cost * burst as u64 })
     }
 
     /// What one token costs, in units.
@@ -181,48 +158,39 @@ impl Quota {
         self.capacity
     }
 
-    /// How many units have passed for certain at `now`.
+    /// How many units have passed at `now`, the one under way not counted.
     pub(super) fn units_passed(&self, now: Instant) -> u64 {
         match self.scale {
             Scale::Nanosecond => now.as_nanos(),
-            Scale::Fraction(fraction) => high_half(u128::from(now.as_nanos()) * u128::from(fraction.get())),
-        }
-    }
-
-    /// The first unit that has not begun for certain at `now`: what starts now counts from here.
-    pub(super) fn units_begun(&self, now: Instant) -> u64 {
-        match self.scale {
-            Scale::Nanosecond => now.as_nanos(),
-            Scale::Fraction(fraction) => {
-                // The true ratio lies below `fraction + 1`, so the product does not fall short of the truth, and
-                // neither it nor the sum can overflow: (2^64 - 1) * 2^64 + 2^64 - 1 is the largest u128.
-                let above = u128::from(now.as_nanos()) * (u128::from(fraction.get()) + 1);
-                high_half(above + u128::from(u64::MAX))
+            Scale::Units { units, nanos } => {
+                at_most_u64(u128::from(now.as_nanos()) * u128::from(units) / u128::from(nanos.get()))
             }
         }
     }
 
-    /// The first instant at which `units` have passed, if the clock gets there: the inverse of
-    /// [`Self::units_passed`].
-    pub(super) fn instant_at(&self, units: u64) -> Option<Instant> {
+    /// How many units have passed at `now`, the one under way counted: what starts now counts from its end.
+    pub(super) fn units_begun(&self, now: Instant) -> u64 {
         match self.scale {
-            Scale::Nanosecond => Some(Instant::from_nanos(units)),
-            Scale::Fraction(fraction) => {
-                let nanos = (u128::from(units) << 64).div_ceil(u128::from(fraction.get()));
+            Scale::Nanosecond => now.as_nanos(),
+            Scale::Units { units, nanos } => {
+                at_most_u64((u128::from(now.as_nanos()) * u128::from(units)).div_ceil(u128::from(nanos.get())))
+            }
+        }
+    }
+
+    /// The first instant at which so many units have passed, if the clock gets there.
+    pub(super) fn instant_at(&self, passed: u64) -> Option<Instant> {
+        match self.scale {
+            Scale::Nanosecond => Some(Instant::from_nanos(passed)),
+            Scale::Units { units, nanos } => {
+                let nanos = (u128::from(passed) * u128::from(nanos.get())).div_ceil(u128::from(units));
                 u64::try_from(nanos).ok().map(Instant::from_nanos)
             }
         }
     }
 }
 
-#[allow(clippy::cast_possible_truncation)] // 128 - 64 = 64.
-const fn high_half(product: u128) -> u64 {
-    (product >> 64) as u64
-}
-
-const fn gcd(mut a: u64, mut b: u64) -> u64 {
-    while b != 0 {
-        (a, b) = (b, a % b);
-    }
-    a
+/// A unit is no shorter than a nanosecond, so there are never more of them than a `u64` of nanoseconds.
+fn at_most_u64(units: u128) -> u64 {
+    u64::try_from(units).unwrap_or(u64::MAX)
 }

@@ -27,14 +27,8 @@ fn check(mut bucket: TokenBucket, script: &[(Instant, u32, Result<(), Refusal>)]
 
 #[test]
 fn ut_06_the_bucket_starts_full_and_as_configured() {
-    let quota = Quota::new(90_000, Duration::from_secs(60))
-        .unwrap()
-        .with_burst(1_500)
-        .unwrap();
-    assert_eq!(
-        (quota.tokens(), quota.period(), quota.burst()),
-        (90_000, Duration::from_secs(60), 1_500)
-    );
+    let quota = Quota::new(90_000, Duration::from_secs(60)).unwrap().with_burst(1_500).unwrap();
+    assert_eq!((quota.tokens(), quota.period(), quota.burst()), (90_000, Duration::from_secs(60), 1_500));
     let bucket = TokenBucket::new(quota);
     assert_eq!(bucket.quota(), quota);
     for now in [Instant::EPOCH, ms(1), Instant::from_nanos(u64::MAX / 2)] {
@@ -46,12 +40,7 @@ fn ut_06_the_bucket_starts_full_and_as_configured() {
 fn ut_07_acquire_is_free_while_tokens_last() {
     check(
         ten_per_second(3),
-        &[
-            (ms(0), 1, Ok(())),
-            (ms(0), 2, Ok(())),
-            (ms(0), 1, not_yet(ms(100))),
-            (ms(100), 1, Ok(())),
-        ],
+        &[(ms(0), 1, Ok(())), (ms(0), 2, Ok(())), (ms(0), 1, not_yet(ms(100))), (ms(100), 1, Ok(()))],
     );
 }
 
@@ -74,26 +63,14 @@ fn ut_08_acquire_tells_the_exact_wait_once_tokens_are_gone() {
 fn a_third_of_a_second_is_not_a_whole_number_of_nanoseconds() {
     let bucket = TokenBucket::new(Quota::per_second(3).unwrap());
     let third = Instant::from_nanos(333_333_334);
-    check(
-        bucket,
-        &[(ms(0), 1, Ok(())), (ms(333), 1, not_yet(third)), (third, 1, Ok(()))],
-    );
+    check(bucket, &[(ms(0), 1, Ok(())), (ms(333), 1, not_yet(third)), (third, 1, Ok(()))]);
 }
 
 #[test]
 fn more_than_the_burst_is_never_possible() {
     let mut bucket = ten_per_second(5);
-    assert_eq!(
-        bucket.try_acquire(ms(0), 6),
-        Err(Refusal::Never { tokens: 6, burst: 5 })
-    );
-    assert_eq!(
-        bucket.reserve(ms(0), u32::MAX, Instant::MAX),
-        Err(Refusal::Never {
-            tokens: u32::MAX,
-            burst: 5
-        })
-    );
+    assert_eq!(bucket.try_acquire(ms(0), 6), Err(Refusal::Never { tokens: 6, burst: 5 }));
+    assert_eq!(bucket.reserve(ms(0), u32::MAX, Instant::MAX), Err(Refusal::Never { tokens: u32::MAX, burst: 5 }));
     assert_eq!(bucket.available(ms(0)), 5);
 }
 
@@ -101,12 +78,7 @@ fn more_than_the_burst_is_never_possible() {
 fn no_tokens_are_admitted_when_one_would_be() {
     check(
         ten_per_second(1),
-        &[
-            (ms(0), 0, Ok(())),
-            (ms(0), 1, Ok(())),
-            (ms(0), 0, not_yet(ms(100))),
-            (ms(100), 0, Ok(())),
-        ],
+        &[(ms(0), 0, Ok(())), (ms(0), 1, Ok(())), (ms(0), 0, not_yet(ms(100))), (ms(100), 0, Ok(()))],
     );
 }
 
@@ -128,20 +100,14 @@ fn a_clock_that_steps_back_gives_no_tokens_and_takes_none() {
 fn reservations_hold_their_times_in_order() {
     let mut bucket = ten_per_second(2);
     let mut ready = |n| bucket.reserve(ms(0), n, Instant::MAX).unwrap().ready_at();
-    assert_eq!(
-        [ready(2), ready(1), ready(2), ready(1)],
-        [ms(0), ms(100), ms(300), ms(400)]
-    );
+    assert_eq!([ready(2), ready(1), ready(2), ready(1)], [ms(0), ms(100), ms(300), ms(400)]);
 }
 
 #[test]
 fn a_reservation_that_would_be_late_takes_nothing() {
     let mut bucket = ten_per_second(1);
     assert_eq!(bucket.try_acquire(ms(0), 1), Ok(()));
-    assert_eq!(
-        bucket.reserve(ms(0), 1, ms(100)),
-        Err(Refusal::NotYet { retry_at: ms(100) })
-    );
+    assert_eq!(bucket.reserve(ms(0), 1, ms(100)), Err(Refusal::NotYet { retry_at: ms(100) }));
     assert_eq!(bucket.ready_at(ms(0), 1), Ok(Some(ms(100))));
     assert_eq!(bucket.reserve(ms(0), 1, ms(101)).unwrap().ready_at(), ms(100));
 }
@@ -152,11 +118,7 @@ fn check_refund(later_at: Instant, later: u32, cancel_at: Instant, want: u32) {
     let first = bucket.reserve(ms(0), 4, Instant::MAX).unwrap();
     assert_eq!(bucket.try_acquire(later_at, later), Ok(()));
     bucket.cancel(cancel_at, first);
-    assert_eq!(
-        bucket.available(cancel_at),
-        want,
-        "{later} at {later_at}, cancelled at {cancel_at}"
-    );
+    assert_eq!(bucket.available(cancel_at), want, "{later} at {later_at}, cancelled at {cancel_at}");
 }
 
 #[test]
@@ -220,11 +182,7 @@ fn a_refund_does_not_undo_a_block() {
 
 #[test]
 fn the_end_of_the_clock_admits_nothing_extra() {
-    for quota in [
-        Quota::per_second(10),
-        Quota::per_second(3),
-        Quota::per_second(1_000_000_000),
-    ] {
+    for quota in [Quota::per_second(10), Quota::per_second(3), Quota::per_second(1_000_000_000)] {
         let mut bucket = TokenBucket::new(quota.unwrap().with_burst(4).unwrap());
         let admitted = (0..100).filter(|_| bucket.try_acquire(Instant::MAX, 1).is_ok()).count();
         assert!(admitted <= 4, "{admitted} of {quota:?}");
@@ -241,14 +199,9 @@ fn a_slow_quota_with_a_huge_burst_neither_wraps_nor_stops() {
     }
     assert_eq!(bucket.available(ms(0)), u32::MAX - 200_000);
     assert_eq!(bucket.try_acquire(ms(0), u32::MAX - 200_000), Ok(()));
-    let Err(Refusal::NotYet { retry_at }) = bucket.try_acquire(ms(0), 1) else {
-        panic!("the bucket is empty")
-    };
+    let Err(Refusal::NotYet { retry_at }) = bucket.try_acquire(ms(0), 1) else { panic!("the bucket is empty") };
     let day = Duration::from_secs(86_400);
-    assert!(
-        retry_at >= ms(0) + day && retry_at < ms(0) + day + Duration::from_millis(1),
-        "{retry_at}"
-    );
+    assert!(retry_at >= ms(0) + day && retry_at < ms(0) + day + Duration::from_millis(1), "{retry_at}");
 }
 
 #[test]
@@ -259,18 +212,10 @@ fn a_quota_that_cannot_be_is_refused_by_name() {
         (Quota::new(1, Duration::ZERO), "period", Value::Time(Duration::ZERO)),
         (Quota::per_second(1_000_000_001), "tokens", Value::Count(1_000_000_001)),
         (Quota::new(2, Duration::from_nanos(1)), "tokens", Value::Count(2)),
-        (
-            Quota::new(1, second).and_then(|quota| quota.with_burst(0)),
-            "burst",
-            Value::Count(0),
-        ),
+        (Quota::new(1, second).and_then(|quota| quota.with_burst(0)), "burst", Value::Count(0)),
     ] {
         match got {
-            Err(InvalidSetting::OutOfRange {
-                setting: got_setting,
-                value: got_value,
-                ..
-            }) => {
+            Err(InvalidSetting::OutOfRange { setting: got_setting, value: got_value, .. }) => {
                 assert_eq!((got_setting, got_value), (setting, value));
             }
             other => panic!("{other:?}"),

@@ -71,11 +71,7 @@ impl Reservation {
 impl TokenBucket {
     /// A full bucket.
     pub const fn new(quota: Quota) -> Self {
-        Self {
-            quota,
-            full_at: 0,
-            blocked: 0,
-        }
+        Self { quota, full_at: 0, blocked: 0 }
     }
 
     /// The quota that it keeps.
@@ -115,11 +111,7 @@ impl TokenBucket {
         match self.ready_at(now, n)? {
             Some(ready_at) if ready_at < deadline => {
                 let cost = self.take(now, n);
-                Ok(Reservation {
-                    ready_at,
-                    full_at: self.full_at,
-                    cost,
-                })
+                Ok(Reservation { ready_at, full_at: self.full_at, cost })
             }
             ready_at => Err(Refusal::not_yet(ready_at)),
         }
@@ -135,6 +127,11 @@ impl TokenBucket {
         let not_refilled = reservation.full_at.saturating_sub(self.quota.units_begun(now));
         let refunded = self.full_at.saturating_sub(cmp::min(reservation.cost, not_refilled));
         self.full_at = cmp::max(refunded, self.blocked);
+    }
+
+    /// Whether [`cancel`](Self::cancel) would still give anything back.
+    pub fn is_refundable(&self, now: Instant, reservation: &Reservation) -> bool {
+        reservation.full_at > self.quota.units_begun(now)
     }
 
     /// Admits nothing before `until`, because the server said so; then one token, and the rate.
@@ -179,11 +176,7 @@ impl TokenBucket {
 
     /// From where the next tokens count: when the bucket is full again, or from now on if it is.
     fn start(&self, now: Instant) -> u64 {
-        if self.full_at <= self.quota.units_passed(now) {
-            self.quota.units_begun(now)
-        } else {
-            self.full_at
-        }
+        if self.full_at <= self.quota.units_passed(now) { self.quota.units_begun(now) } else { self.full_at }
     }
 
     /// Moves `full_at` by what `n` tokens cost, and returns that.
@@ -203,11 +196,7 @@ impl RateLimiter for TokenBucket {
     }
 
     fn poll(&mut self, now: Instant, ticket: &mut Reservation) -> Admission {
-        if now < ticket.ready_at {
-            Admission::Wait(ticket.ready_at)
-        } else {
-            Admission::Granted
-        }
+        if now < ticket.ready_at { Admission::Wait(ticket.ready_at) } else { Admission::Granted }
     }
 
     fn leave(&mut self, now: Instant, ticket: Reservation) {

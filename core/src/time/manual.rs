@@ -53,11 +53,7 @@ impl ManualClock {
 
     /// A clock that stands at `now`.
     pub const fn at(now: Instant) -> Self {
-        Self {
-            now: Cell::new(now),
-            next_id: Cell::new(0),
-            sleepers: RefCell::new([const { None }; SLEEPERS]),
-        }
+        Self { now: Cell::new(now), next_id: Cell::new(0), sleepers: RefCell::new([const { None }; SLEEPERS]) }
     }
 
     /// Moves the clock forward and wakes every sleep that this brings to its end.
@@ -82,9 +78,7 @@ impl ManualClock {
         let now = self.now.get();
         let sleepers = self.sleepers.borrow();
         let deadlines = sleepers.iter().flatten().map(|sleeper| sleeper.deadline);
-        deadlines
-            .filter(|deadline| *deadline > now && *deadline < Instant::MAX)
-            .min()
+        deadlines.filter(|deadline| *deadline > now && *deadline < Instant::MAX).min()
     }
 
     /// Runs `future` to its end, moving the clock to the end of the next sleep whenever everything waits.
@@ -113,17 +107,11 @@ impl ManualClock {
     /// Notes whom to wake for `sleep`, in place of whom it named before. False if there is no room to note it.
     fn enlist(&self, sleep: &ManualSleep<'_>, waker: &Waker) -> bool {
         let mut sleepers = self.sleepers.borrow_mut();
-        let own = sleepers
-            .iter()
-            .position(|slot| slot.as_ref().is_some_and(|sleeper| sleeper.id == sleep.id));
+        let own = sleepers.iter().position(|slot| slot.as_ref().is_some_and(|sleeper| sleeper.id == sleep.id));
         let Some(slot) = own.or_else(|| sleepers.iter().position(Option::is_none)) else {
             return false;
         };
-        sleepers[slot] = Some(Sleeper {
-            id: sleep.id,
-            deadline: sleep.deadline,
-            waker: waker.clone(),
-        });
+        sleepers[slot] = Some(Sleeper { id: sleep.id, deadline: sleep.deadline, waker: waker.clone() });
         true
     }
 }
@@ -136,10 +124,7 @@ impl Default for ManualClock {
 
 impl fmt::Debug for ManualClock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ManualClock")
-            .field("now", &self.now.get())
-            .field("next_wake", &self.next_wake())
-            .finish()
+        f.debug_struct("ManualClock").field("now", &self.now.get()).field("next_wake", &self.next_wake()).finish()
     }
 }
 
@@ -155,11 +140,7 @@ impl<'a> Timer for &'a ManualClock {
     fn sleep_until(&self, deadline: Instant) -> ManualSleep<'a> {
         let id = self.next_id.get();
         self.next_id.set(id.wrapping_add(1));
-        ManualSleep {
-            clock: self,
-            id,
-            deadline,
-        }
+        ManualSleep { clock: self, id, deadline }
     }
 }
 
@@ -227,10 +208,7 @@ mod tests {
         let mut sleep = (&clock).sleep_until(Instant::from_nanos(10));
         for (step, want, woken) in [(0, Poll::Pending, 0), (9, Poll::Pending, 0), (1, Poll::Ready(()), 1)] {
             clock.advance(Duration::from_nanos(step));
-            assert_eq!(
-                (poll(&mut sleep, &wakes), wakes.0.load(Ordering::Relaxed)),
-                (want, woken)
-            );
+            assert_eq!((poll(&mut sleep, &wakes), wakes.0.load(Ordering::Relaxed)), (want, woken));
         }
     }
 
@@ -251,9 +229,7 @@ mod tests {
     fn more_sleepers_than_slots_still_all_wake() {
         let clock = ManualClock::new();
         let wakes = Arc::new(Wakes::default());
-        let mut sleeps: Vec<_> = (1..=100)
-            .map(|nanos| (&clock).sleep_until(Instant::from_nanos(nanos)))
-            .collect();
+        let mut sleeps: Vec<_> = (1..=100).map(|nanos| (&clock).sleep_until(Instant::from_nanos(nanos))).collect();
         for sleep in &mut sleeps {
             assert_eq!(poll(sleep, &wakes), Poll::Pending);
         }

@@ -1,0 +1,47 @@
+//! Shares the policies of `steadfast-core` between tasks, and lets them wait in line, on no runtime in particular.
+//!
+//! ```
+//! use core::time::Duration;
+//! use steadfast_core::rate_limit::Quota;
+//! use steadfast_core::time::{Clock, ManualClock};
+//! use steadfast_executor::RateLimit;
+//!
+//! let clock = ManualClock::new(); // Or the timer of your runtime.
+//! let limit = RateLimit::new(Quota::per_second(10)?, &clock);
+//!
+//! clock.drive(async {
+//!     for _ in 0..3 {
+//!         limit.acquire(1).await.expect("a token is never too much to ask");
+//!     }
+//! });
+//! assert_eq!(clock.now().as_nanos(), Duration::from_millis(200).as_nanos() as u64);
+//! # Ok::<(), steadfast_core::settings::InvalidSetting>(())
+//! ```
+//!
+//! - [`RateLimit`] is a rate limit that tasks await.
+//! - [`SharedPipeline`] makes whole calls through one [`Pipeline`](steadfast_core::pipeline::Pipeline) from many tasks.
+//! - [`Line`] is the line in which both wait: first come, first served, as a state machine.
+//!
+//! Futures are driven by whoever polls them: nothing spawns a task, starts a thread, or needs a runtime. They are `Send`
+//! when the timer and the operation are, and work as well when they are not.
+//!
+//! # Cancel safety
+//!
+//! Every future here may be dropped at any await point. A waiter that is dropped leaves the line, and those behind it
+//! move forward; tokens that it was granted and did not use go back.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+mod line;
+mod pipeline;
+mod rate_limit;
+
+pub use line::{Line, Ticket};
+pub use pipeline::SharedPipeline;
+pub use rate_limit::RateLimit;
+
+/// Locks, also after another thread has panicked with the lock in hand: no user code runs under our locks, and the
+/// state machines under them are whole between any two calls.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
