@@ -101,6 +101,14 @@ impl Pipeline {
     }
 }
 
+/// The defaults of the [module](self).
+impl Default for Pipeline {
+    fn default() -> Self {
+        let PipelineBuilder { deadline, attempt_timeout, retry, circuit_breaker, rate_limit } = Self::builder();
+        Self { deadline, attempt_timeout, retry, circuit_breaker, rate_limit }
+    }
+}
+
 impl<L> Pipeline<L> {
     /// The rate limit, if there is one.
     pub fn rate_limit_mut(&mut self) -> Option<&mut L> {

@@ -1,0 +1,106 @@
+use std::pin::pin;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Response, StatusCode, header};
+use http_body::Body;
+use http_body_util::BodyExt;
+use steadfast_core::outcome::{Outcome, Processed};
+use steadfast_http::date::{self, UnixTime};
+use steadfast_http::{RetryAfter, classify};
+
+use crate::error::What;
+use crate::transport::{BoxError, TransportError};
+
+/// What one attempt brought.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// A response with its whole body.
+    Whole { head: Head, body: Bytes },
+    /// A response whose body broke off.
+    Broken { head: Head, source: BoxError },
+    /// A response whose body is longer than we are willing to keep.
+    TooLong { head: Head },
+    /// No response.
+    Nothing(TransportError),
+}
+
+/// What precedes a response's body.
+#[derive(Debug)]
+pub(crate) struct Head {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+}
+
+impl Answer {
+    /// Reads a response to its end, or to `max_body` bytes.
+    pub(crate) async fn read<B>(response: Response<B>, max_body: usize) -> Self
+    where
+        B: Body<Data = Bytes, Error: Into<BoxError>>,
+    {
+        let (parts, body) = response.into_parts();
+        let head = Head { status: parts.status, headers: parts.headers };
+        let mut body = pin!(body);
+        // Said to be too long: not a byte of it is read.
+        if body.size_hint().lower() > u64::try_from(max_body).unwrap_or(u64::MAX) {
+            return Self::TooLong { head };
+        }
+        let mut whole = BytesMut::new();
+        while let Some(frame) = body.frame().await {
+            let data = match frame {
+                Ok(frame) => frame.into_data().unwrap_or_default(), // Trailers say nothing that we use.
+                Err(error) => return Self::Broken { head, source: error.into() },
+            };
+            if data.len() > max_body - whole.len() {
+                return Self::TooLong { head };
+            }
+            whole.extend_from_slice(&data);
+        }
+        Self::Whole { head, body: whole.freeze() }
+    }
+
+    /// How the attempt ended, in the words that policies understand.
+    pub(crate) fn outcome(&self) -> Outcome {
+        match self {
+            Self::Whole { head, .. } => classify(head.status.as_u16(), retry_after(&head.headers)),
+            Self::Broken { .. } => Outcome::transient(),
+            Self::TooLong { .. } => Outcome::permanent(),
+            Self::Nothing(error) => match error.processed() {
+                Processed::No => Outcome::transient().not_processed(),
+                Processed::Maybe => Outcome::transient(),
+            },
+        }
+    }
+
+    /// What it was, apart from the response's head and body.
+    pub(crate) fn into_parts(self) -> (What, Option<Head>, Bytes) {
+        match self {
+            Self::Whole { head, body } => (What::Answered(head.status), Some(head), body),
+            Self::Broken { head, source } => (What::Broke(source), Some(head), Bytes::new()),
+            Self::TooLong { head } => (What::TooLong, Some(head), Bytes::new()),
+            Self::Nothing(error) => (What::Broke(error.into_source()), None, Bytes::new()),
+        }
+    }
+}
+
+/// How long the server asks to wait: the longest, if it says so more than once.
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let now = server_now(headers);
+    let hints = headers.iter().filter_map(|(name, value)| {
+        RetryAfter::from_field(name.as_str().as_bytes(), value.as_bytes(), now).map(|hint| hint.delay_from(now))
+    });
+    hints.max()
+}
+
+/// The server's clock where it shows it, since a date that it names is on that clock; ours otherwise.
+fn server_now(headers: &HeaderMap) -> UnixTime {
+    let ours = our_now();
+    let shown = headers.get(header::DATE).and_then(|value| date::parse(value.as_bytes(), ours));
+    shown.unwrap_or(ours)
+}
+
+/// Seconds since 1970; a clock that stands before that is plainly wrong, and reads as 1970.
+fn our_now() -> UnixTime {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    UnixTime::from_secs(i64::try_from(since_1970.as_secs()).unwrap_or(i64::MAX))
+}

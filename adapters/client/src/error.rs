@@ -1,0 +1,270 @@
+use std::fmt;
+use std::str::Utf8Error;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use steadfast_core::rejected::Rejected;
+use steadfast_core::run::{CallError, LastAttempt};
+use steadfast_core::time::Instant;
+
+use crate::answer::{Answer, Head, retry_after};
+use crate::transport::BoxError;
+
+/// How much of a failed response's body an error keeps.
+const KEPT_BODY: usize = 4096;
+
+/// The fields in which servers put the name of a request, for their support to find it by.
+const REQUEST_ID: [&str; 3] = ["x-request-id", "request-id", "x-amzn-requestid"];
+
+/// Why a call failed.
+///
+/// Printed, it is one sentence: the call, what happened, after how many attempts and how long, and why no more were
+/// made. It shows no header, no body and no query, where secrets may be.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The request cannot be sent as it is. No attempt was made.
+    #[error("invalid request: {field} is {value:?}, {reason}")]
+    InvalidRequest {
+        /// What is wrong: "url", "header", "body".
+        field: &'static str,
+        /// What it was given.
+        value: String,
+        /// What it should have been.
+        reason: String,
+    },
+    /// The server could not be reached, or the connection broke before a whole response had come.
+    #[error("{failure}: no connection, or not for long enough")]
+    Connection {
+        /// What the transport says.
+        source: BoxError,
+        /// The call.
+        failure: Box<Failure>,
+    },
+    /// The last attempt did not end in time.
+    #[error("{0}: the attempt timed out")]
+    AttemptTimeout(Box<Failure>),
+    /// The deadline of the whole call passed before its first attempt could start.
+    #[error("{0}: no attempt could start in time")]
+    DeadlineExceeded(Box<Failure>),
+    /// Too many requests: the server said so (429), or our own rate limit has no room for this call in time.
+    #[error("{0}: rate limited")]
+    RateLimited(Box<Failure>),
+    /// The circuit breaker leaves the server alone, because it keeps failing.
+    #[error("{0}: not sent")]
+    CircuitOpen(Box<Failure>),
+    /// The server does not know who we are, or does not let us (401, 403).
+    #[error("{0}: not authorised")]
+    Authentication(Box<Failure>),
+    /// There is no such thing (404, 410).
+    #[error("{0}: not found")]
+    NotFound(Box<Failure>),
+    /// The server wants us to go elsewhere (3xx); redirects are not followed.
+    #[error("{0}: redirects are not followed")]
+    Redirect(Box<Failure>),
+    /// The server finds fault with the request (any other 4xx).
+    #[error("{0}: the request was refused")]
+    Client(Box<Failure>),
+    /// The server failed (5xx).
+    #[error("{0}: the server failed")]
+    Server(Box<Failure>),
+    /// The response's body is longer than the client is willing to keep.
+    #[error("{0}: the body is longer than the client keeps")]
+    BodyTooLong(Box<Failure>),
+    /// The body is not the JSON that was asked for.
+    #[error("{failure}: the body is not what was expected: {source}")]
+    Decode {
+        /// What is wrong with it, and where.
+        source: serde_json::Error,
+        /// The call, with the body's beginning.
+        failure: Box<Failure>,
+    },
+    /// The body is not UTF-8 text.
+    #[error("{failure}: the body is not text: {source}")]
+    NotText {
+        /// What is wrong with it, and where.
+        source: Utf8Error,
+        /// The call, with the body's beginning.
+        failure: Box<Failure>,
+    },
+}
+
+/// The call that failed: what was asked, how often, for how long, what the server said, and why there is no more.
+pub struct Failure {
+    pub(crate) target: String,
+    pub(crate) attempts: u32,
+    pub(crate) elapsed: Duration,
+    pub(crate) rejected: Option<Rejected>,
+    pub(crate) head: Option<Head>,
+    pub(crate) body: Bytes,
+}
+
+impl Failure {
+    /// How many attempts were started.
+    pub fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    /// How long the call took, with all waits and retries.
+    pub fn elapsed(&self) -> Duration {
+        self.elapsed
+    }
+
+    /// Why no further attempt was made; `None` if the last one brought a response that could not be used.
+    pub fn rejected(&self) -> Option<Rejected> {
+        self.rejected
+    }
+
+    /// The status of the last response, if there was one.
+    pub fn status(&self) -> Option<StatusCode> {
+        self.head.as_ref().map(|head| head.status)
+    }
+
+    /// The header fields of the last response, if there was one.
+    pub fn headers(&self) -> Option<&HeaderMap> {
+        self.head.as_ref().map(|head| &head.headers)
+    }
+
+    /// The beginning of the last response's body: 4 KiB at most, empty if there was none or it broke off.
+    pub fn body(&self) -> &[u8] {
+        self.body.get(..KEPT_BODY).unwrap_or(&self.body)
+    }
+
+    /// The server's own name for the request, from the usual header fields.
+    pub fn request_id(&self) -> Option<&str> {
+        let headers = self.headers()?;
+        REQUEST_ID.iter().find_map(|name| headers.get(*name)?.to_str().ok())
+    }
+
+    /// How long the server asked to wait, if it did.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.headers().and_then(retry_after)
+    }
+}
+
+impl Error {
+    /// What a call that did not succeed amounts to: the policy that refused it, or else what its last attempt brought.
+    pub(crate) fn of_call(target: String, error: CallError<(u32, Answer)>) -> Self {
+        let CallError { rejected, last, attempts, elapsed } = error;
+        let mut failure =
+            Box::new(Failure { target, attempts, elapsed, rejected: Some(rejected), head: None, body: Bytes::new() });
+        let last = match last {
+            LastAttempt::Returned((_, answer)) => {
+                let (what, head, body) = answer.into_parts();
+                failure.head = head;
+                failure.body = body;
+                what
+            }
+            LastAttempt::TimedOut => What::TimedOut,
+            LastAttempt::NotMade => What::NotSent,
+        };
+        match rejected {
+            Rejected::CircuitOpen { .. } => Self::CircuitOpen(failure),
+            Rejected::RateLimited { .. } | Rejected::TooHeavy { .. } | Rejected::LineFull { .. } => {
+                Self::RateLimited(failure)
+            }
+            _ => Self::of_attempt(last, failure),
+        }
+    }
+
+    /// What a last attempt that was no success amounts to.
+    pub(crate) fn of_attempt(what: What, failure: Box<Failure>) -> Self {
+        match what {
+            What::NotSent => Self::DeadlineExceeded(failure),
+            What::TimedOut => Self::AttemptTimeout(failure),
+            What::Broke(source) => Self::Connection { source, failure },
+            What::TooLong => Self::BodyTooLong(failure),
+            What::Answered(status) => Self::of_status(status, failure),
+        }
+    }
+
+    fn of_status(status: StatusCode, failure: Box<Failure>) -> Self {
+        match status.as_u16() {
+            401 | 403 => Self::Authentication(failure),
+            404 | 410 => Self::NotFound(failure),
+            429 => Self::RateLimited(failure),
+            300..=399 => Self::Redirect(failure),
+            400..=499 => Self::Client(failure),
+            _ => Self::Server(failure),
+        }
+    }
+
+    /// The call that failed; `None` if it was never more than an invalid request.
+    pub fn failure(&self) -> Option<&Failure> {
+        match self {
+            Self::InvalidRequest { .. } => None,
+            Self::Connection { failure, .. } | Self::Decode { failure, .. } | Self::NotText { failure, .. } => {
+                Some(failure)
+            }
+            Self::AttemptTimeout(failure)
+            | Self::DeadlineExceeded(failure)
+            | Self::RateLimited(failure)
+            | Self::CircuitOpen(failure)
+            | Self::Authentication(failure)
+            | Self::NotFound(failure)
+            | Self::Redirect(failure)
+            | Self::Client(failure)
+            | Self::Server(failure)
+            | Self::BodyTooLong(failure) => Some(failure),
+        }
+    }
+
+    /// The status of the last response, if there was one.
+    pub fn status(&self) -> Option<StatusCode> {
+        self.failure().and_then(Failure::status)
+    }
+
+    /// Whether the same call may succeed later: nothing was wrong with it, and repeating it does no harm.
+    pub fn is_retryable(&self) -> bool {
+        match self.failure().and_then(Failure::rejected) {
+            None | Some(Rejected::Permanent | Rejected::NotIdempotent | Rejected::TooHeavy { .. }) => false,
+            Some(_) => true,
+        }
+    }
+
+    /// When it is worth making again, on the clock of the client's timer; `None` where nobody can tell.
+    pub fn retry_at(&self) -> Option<Instant> {
+        self.failure().and_then(Failure::rejected).and_then(|rejected| rejected.retry_at())
+    }
+}
+
+/// What became of the last attempt, without its response.
+#[derive(Debug)]
+pub(crate) enum What {
+    NotSent,
+    TimedOut,
+    Broke(BoxError),
+    TooLong,
+    Answered(StatusCode),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { target, attempts, elapsed, rejected, head, .. } = self;
+        f.write_str(target)?;
+        if let Some(head) = head {
+            write!(f, ": {}", head.status)?;
+        }
+        let times = if *attempts == 1 { "attempt" } else { "attempts" };
+        write!(f, " after {attempts} {times} in {elapsed:.1?}")?;
+        if let Some(rejected) = rejected {
+            write!(f, " ({rejected})")?;
+        }
+        Ok(())
+    }
+}
+
+/// Shows no header value and no body: secrets may be in either.
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Failure")
+            .field("target", &self.target)
+            .field("status", &self.status())
+            .field("attempts", &self.attempts)
+            .field("elapsed", &self.elapsed)
+            .field("rejected", &self.rejected)
+            .field("body_len", &self.body.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,60 @@
+//! An API client that survives: over any HTTP transport, on any runtime.
+//!
+//! The [`ApiClient`] makes each call through a [`Pipeline`](steadfast_core::pipeline::Pipeline): rate limited, retried
+//! where that is safe, guarded by a circuit breaker, and over by its deadline. Requests leave through the [`Transport`]
+//! port and waits through the [`Timer`](steadfast_core::time::Timer) port; this crate does no I/O of its own.
+//!
+//! ```
+//! # use std::convert::Infallible;
+//! # use std::future::{Ready, ready};
+//! # use bytes::Bytes;
+//! # use http::{Request, Response};
+//! # use http_body_util::Full;
+//! # use steadfast_client::{RequestBody, Transport, TransportError};
+//! # use steadfast_core::time::ManualClock;
+//! use steadfast_client::ApiClient;
+//!
+//! # struct Echo;
+//! # impl Transport for Echo {
+//! #     type Body = Full<Bytes>;
+//! #     type Sending = Ready<Result<Response<Full<Bytes>>, TransportError>>;
+//! #     fn send(&self, _: Request<RequestBody>) -> Self::Sending {
+//! #         ready(Ok(Response::new(Full::new(Bytes::from(r#"{"name": "lamp"}"#)))))
+//! #     }
+//! # }
+//! # #[derive(serde::Deserialize)]
+//! # struct Item { name: String }
+//! # let (transport, clock) = (Echo, ManualClock::new());
+//! # let timer = &clock;
+//! // `transport` and `timer` come from the adapters for your HTTP stack and your runtime.
+//! let client = ApiClient::builder("https://api.example.com/v1", transport, timer).build()?;
+//! # let call = async {
+//! let item: Item = client.get("items/7").query("fields", "name").send().await?.json()?;
+//! # assert_eq!(item.name, "lamp");
+//! # Ok::<(), steadfast_client::Error>(())
+//! # };
+//! # clock.drive(call).expect("it ends")?;
+//! # Ok::<(), steadfast_client::Error>(())
+//! ```
+//!
+//! # What counts as what
+//!
+//! Statuses, hints and methods are read by `steadfast-http`. A connection that was never made was not processed, so
+//! even a POST is tried again; one that broke later, or a body that came short, is repeated only where that is safe.
+//!
+//! # When not to use it
+//!
+//! For bodies that do not fit in memory, in either direction: both are held whole so far.
+
+mod answer;
+mod client;
+mod error;
+mod request;
+mod response;
+mod transport;
+
+pub use client::{ApiClient, ApiClientBuilder};
+pub use error::{Error, Failure};
+pub use request::RequestBuilder;
+pub use response::Response;
+pub use transport::{BoxError, RequestBody, Transport, TransportError};

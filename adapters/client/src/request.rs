@@ -1,0 +1,162 @@
+use std::fmt;
+use std::num::NonZeroU32;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use http::{HeaderMap, Method};
+use serde::Serialize;
+use steadfast_core::event::Observer;
+use steadfast_core::outcome::Idempotency;
+use steadfast_core::pipeline::{Attempt, CallOptions};
+use steadfast_core::time::Timer;
+use steadfast_http::idempotency;
+use url::Url;
+
+use crate::answer::Answer;
+use crate::client::ApiClient;
+use crate::error::Error;
+use crate::response::Response;
+use crate::transport::{RequestBody, Transport};
+
+/// One call, being described. Nothing is sent before [`send`](Self::send).
+///
+/// A mistake on the way (an unparsable URL, a header that cannot be) is kept, and `send` returns it.
+#[derive(Debug)]
+#[must_use = "nothing is sent before `send`"]
+pub struct RequestBuilder<'a, T, C, O> {
+    client: &'a ApiClient<T, C, O>,
+    method: Method,
+    target: Result<Url, Error>,
+    headers: HeaderMap,
+    body: Bytes,
+    idempotency: Option<Idempotency>,
+    weight: NonZeroU32,
+}
+
+impl<'a, T, C, O> RequestBuilder<'a, T, C, O> {
+    pub(crate) fn new(client: &'a ApiClient<T, C, O>, method: Method, target: Result<Url, Error>) -> Self {
+        let (headers, body) = (HeaderMap::new(), Bytes::new());
+        Self { client, method, target, headers, body, idempotency: None, weight: NonZeroU32::MIN }
+    }
+
+    /// Sets a header field, in place of what the client sets by default or an earlier call set.
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        match header(name, value) {
+            Ok((name, value)) => {
+                self.headers.insert(name, value);
+            }
+            Err(error) => self.target = self.target.and(Err(error)),
+        }
+        self
+    }
+
+    /// Adds a parameter to the query, encoded as it has to be.
+    pub fn query(mut self, name: &str, value: &str) -> Self {
+        if let Ok(url) = &mut self.target {
+            url.query_pairs_mut().append_pair(name, value);
+        }
+        self
+    }
+
+    /// Sends `value` as JSON.
+    pub fn json(mut self, value: &(impl Serialize + ?Sized)) -> Self {
+        match serde_json::to_vec(value) {
+            Ok(body) => {
+                self.headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
+                self.body = body.into();
+            }
+            Err(error) => {
+                let (value, reason) = (std::any::type_name_of_val(value).to_owned(), error.to_string());
+                self.target = self.target.and(Err(Error::InvalidRequest { field: "body", value, reason }));
+            }
+        }
+        self
+    }
+
+    /// Sends `bytes` as they are.
+    pub fn body(mut self, bytes: impl Into<Bytes>) -> Self {
+        self.body = bytes.into();
+        self
+    }
+
+    /// Says whether the call may be repeated, where its method and headers do not tell: a `POST` that only reads.
+    pub fn idempotency(mut self, idempotency: Idempotency) -> Self {
+        self.idempotency = Some(idempotency);
+        self
+    }
+
+    /// How many tokens of the rate limit each attempt takes. Default: 1.
+    pub fn weight(mut self, tokens: NonZeroU32) -> Self {
+        self.weight = tokens;
+        self
+    }
+}
+
+impl<T: Transport, C: Timer, O: Observer> RequestBuilder<'_, T, C, O> {
+    /// Makes the call: waits for its turn, sends it, and repeats it as the pipeline allows.
+    ///
+    /// Cancel safe: dropped, it closes its connection and gives back what it held of limits and breaker.
+    ///
+    /// # Errors
+    /// If no attempt brought a response with a status that means success (2xx). See [`Error`].
+    pub async fn send(self) -> Result<Response, Error> {
+        let Self { client, method, target, mut headers, body, idempotency, weight } = self;
+        let url = target?;
+        let uri: http::Uri = url.as_str().parse().map_err(|error: http::uri::InvalidUri| Error::InvalidRequest {
+            field: "url",
+            value: shown(&url),
+            reason: error.to_string(),
+        })?;
+        for (name, value) in client.default_headers() {
+            if !headers.contains_key(name) {
+                headers.insert(name, value.clone());
+            }
+        }
+        let idempotency = idempotency.unwrap_or_else(|| idempotency_of(&method, &headers));
+        let options = CallOptions::new(idempotency).with_weight(weight);
+
+        let started = client.timer().now();
+        let attempt = |attempt: Attempt| {
+            let mut request = http::Request::new(RequestBody::from(body.clone()));
+            *request.method_mut() = method.clone();
+            *request.uri_mut() = uri.clone();
+            *request.headers_mut() = headers.clone();
+            async move {
+                let answer = match client.transport().send(request).await {
+                    Ok(response) => Answer::read(response, client.max_body()).await,
+                    Err(error) => Answer::Nothing(error),
+                };
+                (attempt.number, answer)
+            }
+        };
+        let result = client.pipeline().call(options, |(_, answer)| answer.outcome(), attempt).await;
+        let target = format!("{method} {}", shown(&url));
+        match result {
+            Ok((attempts, answer)) => Response::of(answer, target, attempts, client.timer().now() - started),
+            Err(error) => Err(Error::of_call(target, error)),
+        }
+    }
+}
+
+/// A URL as it may be printed: without its query and without a user's name and password, where secrets are.
+fn shown(url: &Url) -> String {
+    format!("{}{}", url.origin().ascii_serialization(), url.path())
+}
+
+fn idempotency_of(method: &Method, headers: &HeaderMap) -> Idempotency {
+    let fields = headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
+    idempotency::of_request(method.as_str().as_bytes(), fields)
+}
+
+/// A header field, if it can be one.
+pub(crate) fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), Error> {
+    let invalid = |value: &str, reason: &dyn fmt::Display| Error::InvalidRequest {
+        field: "header",
+        value: value.to_owned(),
+        reason: reason.to_string(),
+    };
+    let field = HeaderName::try_from(name).map_err(|error| invalid(name, &error))?;
+    // The name is shown and the value is not: it may be a key.
+    let value = HeaderValue::try_from(value).map_err(|error| invalid(name, &error))?;
+    Ok((field, value))
+}

@@ -1,0 +1,89 @@
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use serde::de::DeserializeOwned;
+
+use crate::answer::{Answer, Head};
+use crate::error::{Error, Failure, What};
+
+/// A response that means success, with its whole body.
+#[derive(Debug)]
+pub struct Response {
+    pub(crate) head: Head,
+    pub(crate) body: Bytes,
+    pub(crate) target: String,
+    pub(crate) attempts: u32,
+    pub(crate) elapsed: Duration,
+}
+
+impl Response {
+    /// A response with a status that means success, or else the error that its status means.
+    pub(crate) fn of(answer: Answer, target: String, attempts: u32, elapsed: Duration) -> Result<Self, Error> {
+        let (what, head, body) = answer.into_parts();
+        match (what, head) {
+            (What::Answered(status), Some(head)) if status.is_success() || status == StatusCode::NOT_MODIFIED => {
+                Ok(Self { head, body, target, attempts, elapsed })
+            }
+            (what, head) => {
+                let failure = Failure { target, attempts, elapsed, rejected: None, head, body };
+                Err(Error::of_attempt(what, Box::new(failure)))
+            }
+        }
+    }
+
+    /// The status code.
+    pub fn status(&self) -> StatusCode {
+        self.head.status
+    }
+
+    /// The header fields.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.head.headers
+    }
+
+    /// The body as it came.
+    pub fn bytes(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// The body as JSON.
+    ///
+    /// # Errors
+    /// [`Error::Decode`], if it is not JSON or not of this type; the error says where, and has the body's beginning.
+    pub fn json<T: DeserializeOwned>(self) -> Result<T, Error> {
+        serde_json::from_slice(&self.body).map_err(|source| Error::Decode { source, failure: self.into_failure() })
+    }
+
+    /// The body as text.
+    ///
+    /// # Errors
+    /// [`Error::NotText`], if it is not UTF-8.
+    pub fn text(self) -> Result<String, Error> {
+        match String::from_utf8(self.body.to_vec()) {
+            Ok(text) => Ok(text),
+            Err(error) => Err(Error::NotText { source: error.utf8_error(), failure: self.into_failure() }),
+        }
+    }
+
+    /// How many attempts it took.
+    pub fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    /// How long it took, with all waits and retries.
+    pub fn elapsed(&self) -> Duration {
+        self.elapsed
+    }
+
+    fn into_failure(self) -> Box<Failure> {
+        Box::new(Failure {
+            target: self.target,
+            attempts: self.attempts,
+            elapsed: self.elapsed,
+            rejected: None,
+            head: Some(self.head),
+            body: self.body,
+        })
+    }
+}

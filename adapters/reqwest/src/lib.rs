@@ -1,0 +1,78 @@
+//! HTTP over reqwest.
+//!
+//! ```
+//! use steadfast_reqwest::ReqwestTransport;
+//!
+//! let transport = ReqwestTransport::new()?;
+//! # Ok::<(), steadfast_reqwest::reqwest::Error>(())
+//! ```
+//!
+//! It brings no opinion: redirects, retries and timeouts of reqwest are off, since they are decided before the
+//! transport. It needs tokio, as reqwest does. For `https://`, turn on the feature `rustls` or `native-tls`.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use http::{Request, Response};
+use steadfast_client::{RequestBody, Transport, TransportError};
+
+pub use reqwest;
+
+/// How long making a connection may take. Far above any that works, and well below an attempt's ten seconds, so that
+/// what was never sent is known as such and may be repeated.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Sends requests through a [`reqwest::Client`], and its pool of connections.
+#[derive(Clone, Debug)]
+pub struct ReqwestTransport {
+    client: reqwest::Client,
+}
+
+impl ReqwestTransport {
+    /// A client of its own, without redirects, retries or timeouts, but for 5 s to make a connection.
+    ///
+    /// # Errors
+    /// If TLS or the resolver cannot be set up.
+    pub fn new() -> Result<Self, reqwest::Error> {
+        Self::builder().build().map(Self::with_client)
+    }
+
+    /// What [`new`](Self::new) builds from, for those who want to add to it: proxies, certificates, pool sizes.
+    pub fn builder() -> reqwest::ClientBuilder {
+        reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .connect_timeout(CONNECT_TIMEOUT)
+    }
+
+    /// A client that was set up elsewhere. Its redirects, retries and timeouts stay as they are: better without them.
+    pub fn with_client(client: reqwest::Client) -> Self {
+        Self { client }
+    }
+}
+
+impl Transport for ReqwestTransport {
+    type Body = reqwest::Body;
+    // reqwest does not name its future, so it is boxed here.
+    type Sending = Pin<Box<dyn Future<Output = Result<Response<reqwest::Body>, TransportError>> + Send>>;
+
+    fn send(&self, request: Request<RequestBody>) -> Self::Sending {
+        let client = self.client.clone();
+        Box::pin(async move {
+            let request = reqwest::Request::try_from(request.map(reqwest::Body::wrap)).map_err(failed)?;
+            client.execute(request).await.map(Response::from).map_err(failed)
+        })
+    }
+}
+
+/// What a failure says of the request: without a connection, or before one was sought, it was never sent.
+fn failed(error: reqwest::Error) -> TransportError {
+    // The URL is left out: its query may hold a key.
+    let error = error.without_url();
+    if error.is_connect() || error.is_builder() {
+        TransportError::never_sent(error)
+    } else {
+        TransportError::maybe_processed(error)
+    }
+}

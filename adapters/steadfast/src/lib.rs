@@ -1,0 +1,77 @@
+//! API calls that survive.
+//!
+//! The one crate to add: choose a runtime and a transport by their features, and the rest is here.
+//!
+//! ```toml
+//! steadfast = { version = "0.1", features = ["tokio", "reqwest"] }
+//! ```
+//!
+//! ```no_run
+//! # #[cfg(all(feature = "tokio", feature = "reqwest"))]
+//! # mod example {
+//! use steadfast::{Pipeline, Quota, TokenBucket};
+//!
+//! # #[derive(Debug, serde::Deserialize)]
+//! # struct Item { name: String }
+//! # pub async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let limit = TokenBucket::new(Quota::per_second(100)?.with_burst(10)?);
+//! let client = steadfast::client("https://api.example.com/v1")?
+//!     .pipeline(Pipeline::builder().rate_limit(limit).build()?)
+//!     .build()?;
+//!
+//! let item: Item = client.get("items/7").send().await?.json()?;
+//! println!("{item:?}");
+//! # Ok(())
+//! # }
+//! # }
+//! ```
+//!
+//! | You want | Take |
+//! | --- | --- |
+//! | to call an HTTP API | [`client`], or [`ApiClient`] with another transport or timer |
+//! | to await a rate limit | [`RateLimit`] |
+//! | any other operation rate limited, retried and guarded | [`SharedPipeline`] |
+//! | only the decisions, without a runtime or an allocator | [`core`] |
+//! | to know what a status or a `Retry-After` means | [`http`] |
+//!
+//! # Features
+//!
+//! | Feature | Brings |
+//! | --- | --- |
+//! | `tokio` | `TokioTimer` |
+//! | `reqwest` | `ReqwestTransport`, for `http://` |
+//! | `rustls`, `native-tls` | `https://` for `reqwest` |
+
+pub use steadfast_client::{
+    ApiClient, ApiClientBuilder, Error, Failure, RequestBuilder, Response, Transport, TransportError,
+};
+pub use steadfast_core as core;
+pub use steadfast_core::backoff::{Backoff, Jitter};
+pub use steadfast_core::circuit_breaker::CircuitBreaker;
+pub use steadfast_core::event::{Event, Observer};
+pub use steadfast_core::outcome::{Idempotency, Outcome};
+pub use steadfast_core::pipeline::{CallOptions, Pipeline};
+pub use steadfast_core::rate_limit::{Quota, TokenBucket};
+pub use steadfast_core::rejected::Rejected;
+pub use steadfast_core::retry::Retry;
+pub use steadfast_core::settings::InvalidSetting;
+pub use steadfast_core::time::{Clock, Instant, ManualClock, Timer};
+pub use steadfast_executor::{RateLimit, SharedPipeline};
+pub use steadfast_http as http;
+#[cfg(feature = "reqwest")]
+pub use steadfast_reqwest::ReqwestTransport;
+#[cfg(feature = "tokio")]
+pub use steadfast_tokio::TokioTimer;
+
+/// A client of the API at `base_url`, over reqwest and on tokio, to be set up.
+///
+/// Its defaults are those of [`ApiClient::builder`].
+///
+/// # Errors
+/// If reqwest cannot set up TLS or its resolver.
+#[cfg(all(feature = "tokio", feature = "reqwest"))]
+pub fn client(
+    base_url: &str,
+) -> Result<ApiClientBuilder<ReqwestTransport, TokioTimer>, steadfast_reqwest::reqwest::Error> {
+    Ok(ApiClient::builder(base_url, ReqwestTransport::new()?, TokioTimer::new()))
+}
