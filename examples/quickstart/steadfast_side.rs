@@ -1,0 +1,85 @@
+//! The same calls with steadfast.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use steadfast::core::outcome::OutcomeKind;
+use steadfast::{
+    ApiClient, Event, Failure, Instant, Observer, Pipeline, Quota, ReqwestTransport, TokenBucket, TokioTimer,
+};
+
+use crate::bare_side::innermost;
+use crate::campaign::{self, CallFailed, Campaign};
+use crate::settings::Settings;
+use crate::target::Target;
+
+/// How many requests may go at once after a rest.
+const BURST: u32 = 10;
+
+/// The server answers within milliseconds, if at all.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
+
+type Client = ApiClient<ReqwestTransport, TokioTimer, Watch>;
+
+pub(crate) async fn steadfast_side(
+    settings: &Settings,
+    target: &Arc<Target>,
+    end: tokio::time::Instant,
+) -> Result<Campaign, Box<dyn Error>> {
+    let client = client(settings, target)?;
+    Ok(campaign::run("steadfast", settings.calls, settings.concurrency, end, |index| {
+        let (client, target) = (client.clone(), Arc::clone(target));
+        async move { get(&client, &target, index).await }
+    })
+    .await)
+}
+
+fn client(settings: &Settings, target: &Arc<Target>) -> Result<Client, Box<dyn Error>> {
+    let limit = TokenBucket::new(Quota::per_second(settings.rate)?.with_burst(BURST)?);
+    let pipeline = Pipeline::builder().rate_limit(limit).attempt_timeout(ATTEMPT_TIMEOUT).build()?;
+    let transport = ReqwestTransport::with_client(ReqwestTransport::builder().no_proxy().build()?);
+    let client = ApiClient::builder(&target.origin(), transport, TokioTimer::new())
+        .pipeline(pipeline)
+        .observer(Watch(Arc::clone(target)))
+        .seed(settings.seed)
+        .build()?;
+    Ok(client)
+}
+
+/// One call, and how many attempts it took.
+async fn get(client: &Client, target: &Target, index: u32) -> Result<u32, CallFailed> {
+    let response = client.get(&target.url(index)).send().await.map_err(|error| CallFailed {
+        attempts: error.failure().map_or(0, Failure::attempts),
+        reason: reason(&error),
+    })?;
+    let attempts = response.attempts();
+    target.check(response.bytes()).map(|()| attempts).map_err(|reason| CallFailed { attempts, reason })
+}
+
+/// What calls that failed alike have in common: not which one it was, and not how long it took.
+fn reason(error: &steadfast::Error) -> String {
+    let rejected = error.failure().and_then(Failure::rejected);
+    match (error, rejected) {
+        (steadfast::Error::CircuitOpen(_), _) => "circuit breaker: it is open".to_owned(),
+        (_, Some(rejected)) => format!("{}; {rejected}", innermost(error)),
+        (_, None) => innermost(error),
+    }
+}
+
+/// Tells the target of every attempt.
+#[derive(Debug)]
+struct Watch(Arc<Target>);
+
+impl Observer for Watch {
+    fn observe(&self, _now: Instant, event: &Event) {
+        match event {
+            Event::AttemptStarted { .. } => self.0.attempt_sent(),
+            Event::AttemptEnded { outcome: OutcomeKind::Throttled, .. } => {
+                self.0.attempt_answered(StatusCode::TOO_MANY_REQUESTS);
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! One module per subject.
+
+mod faulty_server;
