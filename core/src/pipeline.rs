@@ -203,7 +203,11 @@ impl<L> PipelineBuilder<L> {
         at_most(("attempt_timeout", attempt_timeout), ("deadline", deadline))?;
         let probe_lease = circuit_breaker.as_ref().map(CircuitBreaker::probe_lease);
         // A probe that is still allowed to run would count as lost, and its answer would be ignored.
-        at_most(("attempt_timeout", attempt_timeout.or(deadline)), ("probe_lease", probe_lease))?;
+        let longest_attempt = match attempt_timeout {
+            Some(timeout) => ("attempt_timeout", Some(timeout)),
+            None => ("deadline", deadline),
+        };
+        at_most(longest_attempt, ("probe_lease", probe_lease))?;
         Ok(Pipeline { deadline, attempt_timeout, retry, circuit_breaker, rate_limit })
     }
 }
