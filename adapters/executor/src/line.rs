@@ -243,3 +243,6 @@ impl RateLimiter for Line {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

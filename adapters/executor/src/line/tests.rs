@@ -1,0 +1,148 @@
+//! Scripts for the line as a state machine. Its futures, mass and threads are tried in the package `steadfast-tests`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::Wake;
+
+use super::*;
+
+const fn ms(millis: u64) -> Instant {
+    Instant::from_nanos(millis * 1_000_000)
+}
+
+/// Ten tokens a second, with the bucket empty.
+fn empty(burst: u32) -> Line {
+    let quota = Quota::per_second(10).and_then(|quota| quota.with_burst(burst)).unwrap();
+    let mut line = Line::new(quota);
+    let _ = join(&mut line, burst);
+    line
+}
+
+fn join(line: &mut Line, tokens: u32) -> Ticket {
+    line.join(ms(0), tokens, Instant::MAX).unwrap()
+}
+
+/// How each ticket stands at `now`, asked in the order of the slice: `None` for granted, or the milliseconds to wait for.
+fn ask(line: &mut Line, now: Instant, tickets: &mut [&mut Ticket]) -> Vec<Option<u64>> {
+    let stand = |ticket: &mut &mut Ticket| match line.poll(now, ticket) {
+        Admission::Granted => None,
+        Admission::Wait(until) => Some(until.as_nanos() / 1_000_000),
+    };
+    tickets.iter_mut().map(stand).collect()
+}
+
+#[derive(Default)]
+struct Woken(AtomicU32);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn first_come_first_served() {
+    let mut line = empty(3);
+    let (mut heavy, mut light) = (join(&mut line, 3), join(&mut line, 1));
+    // There would be one for the light one at 100, and it is not its turn. Asking out of turn changes nothing.
+    assert_eq!(ask(&mut line, ms(0), &mut [&mut light, &mut heavy]), [Some(400), Some(300)]);
+    assert_eq!(ask(&mut line, ms(299), &mut [&mut light, &mut heavy]), [Some(400), Some(300)]);
+    assert_eq!(ask(&mut line, ms(300), &mut [&mut light, &mut heavy]), [Some(400), None]);
+    assert_eq!(ask(&mut line, ms(400), &mut [&mut light]), [None]);
+}
+
+#[test]
+fn who_comes_later_does_not_overtake_the_line() {
+    let mut line = empty(3);
+    let mut heavy = join(&mut line, 3);
+    assert_eq!(line.available(ms(200)), 0);
+    let refused = line.join(ms(200), 1, ms(200) + Duration::from_nanos(1)).unwrap_err();
+    assert_eq!(refused, Refusal::NotYet { retry_at: ms(400) });
+    assert_eq!(ask(&mut line, ms(300), &mut [&mut heavy]), [None]);
+}
+
+#[test]
+fn a_forgotten_waiter_holds_up_nobody() {
+    let mut line = empty(1);
+    let (_forgotten, mut behind) = (join(&mut line, 1), join(&mut line, 1));
+    assert_eq!(ask(&mut line, ms(100), &mut [&mut behind]), [Some(200)]);
+    assert_eq!(ask(&mut line, ms(200), &mut [&mut behind]), [None]);
+    // Nor does it take up room for ever.
+    line.serve(ms(10_000));
+    assert!(line.granted.is_empty() && line.waiting.is_empty());
+}
+
+#[test]
+fn those_behind_a_leaver_move_forward_and_are_woken_to_learn_it() {
+    let mut line = empty(3);
+    let [mut first, leaver, mut third, mut fourth] = [1, 2, 1, 1].map(|tokens| join(&mut line, tokens));
+    let wakes: [Arc<Woken>; 3] = Default::default();
+    let tickets = [&first, &third, &fourth];
+    for (ticket, woken) in tickets.iter().zip(&wakes) {
+        line.watch(ticket, &Waker::from(Arc::clone(woken)));
+    }
+    let woken = |line: &mut Line| {
+        line.take_woken().into_iter().for_each(Waker::wake);
+        wakes.each_ref().map(|woken| woken.0.load(Ordering::Relaxed))
+    };
+    assert_eq!(ask(&mut line, ms(0), &mut [&mut first, &mut third, &mut fourth]), [Some(100), Some(400), Some(500)]);
+
+    line.leave(ms(0), leaver);
+    assert_eq!(woken(&mut line), [1, 0, 0], "the first in line, whose time stays");
+    assert_eq!(ask(&mut line, ms(100), &mut [&mut first]), [None]);
+    assert_eq!(woken(&mut line), [1, 1, 0], "the next, as it becomes the first");
+    assert_eq!(ask(&mut line, ms(100), &mut [&mut third]), [Some(200)]);
+    assert_eq!(ask(&mut line, ms(200), &mut [&mut third]), [None]);
+    assert_eq!(woken(&mut line), [1, 1, 1]);
+    assert_eq!(ask(&mut line, ms(300), &mut [&mut fourth]), [None]);
+}
+
+#[test]
+fn nothing_is_spent_twice_or_lost() {
+    let mut line = empty(2);
+    let (mut used, mut unused, mut waiting) = (join(&mut line, 1), join(&mut line, 1), join(&mut line, 2));
+    // Granted by its own asking, by somebody else's, and not at all.
+    assert_eq!(ask(&mut line, ms(200), &mut [&mut used]), [None]);
+    line.leave(ms(200), unused);
+    assert_eq!(ask(&mut line, ms(200), &mut [&mut waiting]), [Some(300)], "one came back, and one is to come");
+    line.leave(ms(200), waiting);
+    assert_eq!(line.available(ms(200)), 1);
+    unused = join(&mut line, 1);
+    assert_eq!(ask(&mut line, ms(200), &mut [&mut unused]), [None]);
+    assert_eq!(line.available(ms(200)), 0);
+}
+
+#[test]
+fn what_cannot_be_is_refused_at_once() {
+    let mut line = empty(2).with_max_waiters(2);
+    assert_eq!(line.join(ms(0), 3, Instant::MAX).unwrap_err(), Refusal::Never { tokens: 3, burst: 2 });
+    let _first = join(&mut line, 1);
+    assert_eq!(line.join(ms(0), 3, Instant::MAX).unwrap_err(), Refusal::Never { tokens: 3, burst: 2 });
+    assert_eq!(line.join(ms(0), 2, ms(300)).unwrap_err(), Refusal::NotYet { retry_at: ms(300) });
+    let _second = line.join(ms(0), 2, ms(301)).unwrap();
+    assert_eq!(line.join(ms(0), 1, Instant::MAX).unwrap_err(), Refusal::LineFull { waiting: 2 });
+    assert_eq!((line.len(), line.queued), (2, 3));
+}
+
+#[test]
+fn a_block_holds_the_line_and_then_it_goes_on_in_order() {
+    let mut line = empty(2);
+    let (mut first, mut second) = (join(&mut line, 1), join(&mut line, 1));
+    line.block_until(ms(1000));
+    // Their times have passed, and they learn new ones that have not.
+    assert_eq!(ask(&mut line, ms(250), &mut [&mut second, &mut first]), [Some(1100), Some(1000)]);
+    assert_eq!(ask(&mut line, ms(1000), &mut [&mut second, &mut first]), [Some(1100), None]);
+    assert_eq!(ask(&mut line, ms(1100), &mut [&mut second]), [None]);
+}
+
+#[test]
+fn ut_09_execute_runs_after_exactly_the_wait() {
+    use steadfast_core::time::{Clock, ManualClock};
+
+    let clock = ManualClock::new();
+    let limit = crate::RateLimit::new(Quota::per_second(10).unwrap(), &clock);
+    for want in [0, 100, 200] {
+        let ran_at = clock.drive(limit.execute(1, async { clock.now() }));
+        assert_eq!(ran_at, Some(Ok(ms(want))));
+    }
+}
