@@ -5,3 +5,8 @@
 
 pub mod faulty_server;
 pub mod peak;
+
+/// The README's example compiles, or this does not.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

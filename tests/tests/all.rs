@@ -1,3 +1,5 @@
 //! One module per subject.
 
 mod faulty_server;
+mod client;
+mod timers;

@@ -13,7 +13,6 @@ use crate::error::What;
 use crate::transport::{BoxError, TransportError};
 
 /// What one attempt brought.
-#[derive(Debug)]
 pub(crate) enum Answer {
     /// A response with its whole body.
     Whole { head: Head, body: Bytes },
@@ -26,7 +25,6 @@ pub(crate) enum Answer {
 }
 
 /// What precedes a response's body.
-#[derive(Debug)]
 pub(crate) struct Head {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::sync::Arc;
 
 use http::header::USER_AGENT;
@@ -20,12 +21,10 @@ const MAX_BODY: usize = 16 * 1024 * 1024;
 /// and the circuit breaker. Built by [`ApiClient::builder`].
 ///
 /// Type parameters: the [`Transport`](crate::Transport) `T`, the timer `C`, and an observer `O`.
-#[derive(Debug)]
 pub struct ApiClient<T, C, O = ()> {
     shared: Arc<Shared<T, C, O>>,
 }
 
-#[derive(Debug)]
 struct Shared<T, C, O> {
     base: Url,
     headers: HeaderMap,
@@ -136,7 +135,6 @@ impl<T, C: Timer, O: Observer> ApiClient<T, C, O> {
 }
 
 /// Settings of an [`ApiClient`]; the defaults are at [`ApiClient::builder`].
-#[derive(Debug)]
 #[must_use = "call `build`"]
 pub struct ApiClientBuilder<T, C, O = ()> {
     base_url: String,
@@ -206,16 +204,35 @@ impl<T, C: Timer, O: Observer> ApiClientBuilder<T, C, O> {
     }
 }
 
+/// Shows no header value: a secret may be in it.
+impl<T, C, O> fmt::Debug for ApiClient<T, C, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Shared { base, headers, max_body, .. } = &*self.shared;
+        let names: Vec<_> = headers.keys().collect();
+        f.debug_struct("ApiClient")
+            .field("base_url", &base.as_str())
+            .field("headers", &names)
+            .field("max_body", max_body)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Shows no URL and no header: neither has been checked for secrets yet.
+impl<T, C, O> fmt::Debug for ApiClientBuilder<T, C, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiClientBuilder").field("max_body", &self.max_body).finish_non_exhaustive()
+    }
+}
+
 /// The base URL, which has to be one that requests can be sent to.
 fn base(url: &str) -> Result<Url, Error> {
-    let invalid = |reason: String| Error::InvalidRequest { field: "base_url", value: url.to_owned(), reason };
+    let invalid = |reason: String| Error::InvalidRequest { field: "base_url", value: without_secrets(url), reason };
     let base = Url::parse(url).map_err(|error| invalid(error.to_string()))?;
     if !matches!(base.scheme(), "http" | "https") {
         return Err(invalid("which does not begin with http:// or https://".to_owned()));
     }
     if !base.username().is_empty() || base.password().is_some() {
-        let reason = "which has a user's name or password: set an authorization header instead".to_owned();
-        return Err(Error::InvalidRequest { field: "base_url", value: base.origin().ascii_serialization(), reason });
+        return Err(invalid("which has a user's name or password: set an authorization header instead".to_owned()));
     }
     if base.query().is_some() || base.fragment().is_some() {
         return Err(invalid("which has a query or a fragment: paths go behind it".to_owned()));
@@ -225,7 +242,7 @@ fn base(url: &str) -> Result<Url, Error> {
 
 /// Where `path` leads, seen from `base`.
 fn target(base: &Url, path: &str) -> Result<Url, Error> {
-    let invalid = |reason: String| Error::InvalidRequest { field: "url", value: path.to_owned(), reason };
+    let invalid = |reason: String| Error::InvalidRequest { field: "url", value: without_secrets(path), reason };
     if path.starts_with("http://") || path.starts_with("https://") {
         let url = Url::parse(path).map_err(|error| invalid(error.to_string()))?;
         if url.origin() != base.origin() {
@@ -236,4 +253,10 @@ fn target(base: &Url, path: &str) -> Result<Url, Error> {
     let whole = format!("{}/{}", base.as_str().trim_end_matches('/'), path.trim_start_matches('/'));
     let whole = if path.is_empty() { base.as_str() } else { &whole };
     Url::parse(whole).map_err(|error| invalid(error.to_string()))
+}
+
+/// What can be shown of a text that was to be a URL: no query, and nothing before an `@`.
+fn without_secrets(url: &str) -> String {
+    let path = url.split(['?', '#']).next().unwrap_or_default();
+    path.rsplit('@').next().unwrap_or_default().to_owned()
 }

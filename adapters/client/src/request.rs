@@ -21,7 +21,6 @@ use crate::transport::{RequestBody, Transport};
 /// One call, being described. Nothing is sent before [`send`](Self::send).
 ///
 /// A mistake on the way (an unparsable URL, a header that cannot be) is kept, and `send` returns it.
-#[derive(Debug)]
 #[must_use = "nothing is sent before `send`"]
 pub struct RequestBuilder<'a, T, C, O> {
     client: &'a ApiClient<T, C, O>,
@@ -135,6 +134,19 @@ impl<T: Transport, C: Timer, O: Observer> RequestBuilder<'_, T, C, O> {
             Ok((attempts, answer)) => Response::of(answer, target, attempts, client.timer().now() - started),
             Err(error) => Err(Error::of_call(target, error)),
         }
+    }
+}
+
+/// Shows no header value, no query and no body: secrets may be in each.
+impl<T, C, O> fmt::Debug for RequestBuilder<'_, T, C, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.headers.keys().collect();
+        f.debug_struct("RequestBuilder")
+            .field("method", &self.method)
+            .field("target", &self.target.as_ref().map(shown))
+            .field("headers", &names)
+            .field("body_len", &self.body.len())
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,7 +9,6 @@ use crate::answer::{Answer, Head};
 use crate::error::{Error, Failure, What};
 
 /// A response that means success, with its whole body.
-#[derive(Debug)]
 pub struct Response {
     pub(crate) head: Head,
     pub(crate) body: Bytes,
@@ -85,5 +85,18 @@ impl Response {
             head: Some(self.head),
             body: self.body,
         })
+    }
+}
+
+/// Shows no header value and no body: secrets may be in either.
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Response")
+            .field("target", &self.target)
+            .field("status", &self.head.status)
+            .field("attempts", &self.attempts)
+            .field("elapsed", &self.elapsed)
+            .field("body_len", &self.body.len())
+            .finish_non_exhaustive()
     }
 }

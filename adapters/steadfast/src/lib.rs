@@ -28,7 +28,7 @@
 //!
 //! | You want | Take |
 //! | --- | --- |
-//! | to call an HTTP API | [`client`], or [`ApiClient`] with another transport or timer |
+//! | to call an HTTP API | `steadfast::client`, or [`ApiClient`] with another transport or timer |
 //! | to await a rate limit | [`RateLimit`] |
 //! | any other operation rate limited, retried and guarded | [`SharedPipeline`] |
 //! | only the decisions, without a runtime or an allocator | [`core`] |

@@ -1,0 +1,151 @@
+//! A transport that plays a script instead of sending anything.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::future::{Future, pending};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body::Frame;
+use http_body_util::BodyExt;
+use steadfast_client::{BoxError, RequestBody, Transport, TransportError};
+
+/// What the server does with one request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Does {
+    /// Answers with this status, these fields and this body.
+    Answers(u16, &'static [(&'static str, &'static str)], &'static str),
+    /// Answers, and breaks off in the middle of the body.
+    BreaksOff,
+    /// Answers with a body that never ends.
+    GoesOnForEver,
+    /// Cannot be reached.
+    IsDown,
+    /// Takes the request and closes the connection.
+    Resets,
+    /// Takes the request and says nothing.
+    Hangs,
+}
+
+/// One request as the server saw it.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    pub(crate) method: Method,
+    pub(crate) uri: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+/// A server that plays its script, and after that answers 200 with an empty object. It cannot leave its thread, and
+/// the client has to work all the same.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Script(Rc<Server>);
+
+#[derive(Debug, Default)]
+struct Server {
+    script: RefCell<VecDeque<Does>>,
+    seen: RefCell<Vec<Seen>>,
+    /// Exchanges and bodies that somebody still holds.
+    open: Cell<u32>,
+}
+
+impl Script {
+    pub(crate) fn new(script: &[Does]) -> Self {
+        let this = Self::default();
+        this.0.script.borrow_mut().extend(script);
+        this
+    }
+
+    /// What was seen since this was last asked.
+    pub(crate) fn seen(&self) -> Vec<Seen> {
+        self.0.seen.take()
+    }
+
+    /// How many exchanges and bodies somebody still holds.
+    pub(crate) fn open(&self) -> u32 {
+        self.0.open.get()
+    }
+
+    /// How many hold the transport, this one included.
+    pub(crate) fn holders(&self) -> usize {
+        Rc::strong_count(&self.0)
+    }
+}
+
+impl Transport for Script {
+    type Body = Body;
+    type Sending = Pin<Box<dyn Future<Output = Result<Response<Body>, TransportError>>>>;
+
+    fn send(&self, request: Request<RequestBody>) -> Self::Sending {
+        let does = self.0.script.borrow_mut().pop_front().unwrap_or(Does::Answers(200, &[], "{}"));
+        let (server, open) = (Rc::clone(&self.0), Open::new(self));
+        Box::pin(async move {
+            if let Does::IsDown = does {
+                return Err(TransportError::never_sent("connection refused"));
+            }
+            let (head, body) = request.into_parts();
+            let body = body.collect().await.unwrap_or_else(|never: Infallible| match never {}).to_bytes();
+            let seen = Seen { method: head.method, uri: head.uri.to_string(), headers: head.headers, body };
+            server.seen.borrow_mut().push(seen);
+
+            let mut response = Response::new(Body { frames: VecDeque::new(), endless: false, _open: open });
+            match does {
+                Does::Answers(status, fields, body) => {
+                    *response.status_mut() = StatusCode::from_u16(status).expect("the script has real ones");
+                    for (name, value) in fields {
+                        response.headers_mut().append(*name, value.parse().expect("the script has real ones"));
+                    }
+                    response.body_mut().frames.push_back(Ok(body));
+                }
+                Does::BreaksOff => response.body_mut().frames.extend([Ok("{\"na"), Err("connection reset")]),
+                Does::GoesOnForEver => response.body_mut().endless = true,
+                Does::Resets | Does::IsDown => return Err(TransportError::maybe_processed("connection reset")),
+                Does::Hangs => pending().await,
+            }
+            Ok(response)
+        })
+    }
+}
+
+/// A response's body: so many frames, and then the end, or zeros for ever.
+#[derive(Debug)]
+pub(crate) struct Body {
+    frames: VecDeque<Result<&'static str, &'static str>>,
+    endless: bool,
+    _open: Open,
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let frame = match self.frames.pop_front() {
+            Some(Ok(text)) => Some(Ok(Bytes::from_static(text.as_bytes()))),
+            Some(Err(error)) => Some(Err(error.into())),
+            None => self.endless.then(|| Ok(Bytes::from_static(&[0; 1024]))),
+        };
+        Poll::Ready(frame.map(|frame| frame.map(Frame::data)))
+    }
+}
+
+/// Counts as open for as long as it lives.
+#[derive(Debug)]
+struct Open(Rc<Server>);
+
+impl Open {
+    fn new(script: &Script) -> Self {
+        script.0.open.set(script.0.open.get() + 1);
+        Self(Rc::clone(&script.0))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.set(self.0.open.get() - 1);
+    }
+}

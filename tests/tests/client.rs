@@ -1,0 +1,233 @@
+//! The client against a real server, over real sockets, on a real clock: what the clock for tests cannot show.
+//!
+//! Bounds on time are generous: they catch a wait that is missing or endless, not a slow machine.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+use steadfast::core::circuit_breaker::State;
+use steadfast::{
+    ApiClientBuilder, Backoff, CircuitBreaker, Error, Pipeline, Quota, Rejected, ReqwestTransport, Retry,
+    TokenBucket, TokioTimer,
+};
+use steadfast_tests::faulty_server::{Faults, FaultyServer, Settings};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Deserialize)]
+struct Item {
+    id: u32,
+}
+
+/// A server with these faults, and no limit of its own.
+fn server(faults: Faults) -> FaultyServer {
+    let settings = Settings { faults, requests_per_second: 10_000, burst: 10_000, ..Settings::default() };
+    FaultyServer::start(settings).expect("loopback has a free port")
+}
+
+fn client(url: &str) -> ApiClientBuilder<ReqwestTransport, TokioTimer> {
+    steadfast::client(url).expect("no TLS is set up")
+}
+
+/// Until the server has nobody connected to it, or a time has passed that means that it never will.
+async fn connections_close(server: &FaultyServer) -> bool {
+    let patience = Instant::now();
+    while server.report().open_connections > 0 {
+        if patience.elapsed() > 20 * SECOND {
+            return false;
+        }
+        tokio::task::yield_now().await;
+    }
+    true
+}
+
+#[tokio::test]
+async fn it_01_requests_are_made_and_responses_processed() {
+    let server = server(Faults::NONE);
+    let client = client(&server.url()).build().unwrap();
+    let item: Item = client.get("items/7").send().await.unwrap().json().unwrap();
+    assert_eq!(item.id, 7);
+    let echo: Vec<u32> = client.post("items").json(&[1, 2, 3]).send().await.unwrap().json().unwrap();
+    assert_eq!(echo, [1, 2, 3]);
+    assert_eq!(server.report().requests, 2);
+}
+
+#[tokio::test]
+async fn it_02_errors_of_the_server_are_mapped() {
+    let server = server(Faults { unavailable: 100, ..Faults::NONE });
+    let pipeline = Pipeline::builder().retry(Retry::builder().max_attempts(1).build().unwrap()).build().unwrap();
+    let client = client(&server.url()).pipeline(pipeline).build().unwrap();
+    let missing = client.get("nothing/here").send().await.unwrap_err();
+    assert!(matches!(missing, Error::NotFound(_)), "{missing}");
+    let failed = client.get("items/1").send().await.unwrap_err();
+    assert!(matches!(failed, Error::Server(_)) && failed.is_retryable(), "{failed}");
+    assert_eq!(failed.failure().unwrap().rejected(), Some(Rejected::AttemptsSpent { max_attempts: 1 }));
+}
+
+#[tokio::test]
+async fn it_02_each_way_in_which_a_connection_fails_is_told_apart() {
+    let retry = || Retry::builder().max_attempts(1).build().unwrap();
+    let pipeline = || Pipeline::builder().attempt_timeout(SECOND / 2).retry(retry()).build().unwrap();
+    for (faults, want) in [
+        (Faults { reset: 100, ..Faults::NONE }, "connection"),
+        (Faults { cut_short: 100, ..Faults::NONE }, "connection"),
+        (Faults { stall: 100, ..Faults::NONE }, "timeout"),
+    ] {
+        let server = server(faults);
+        let client = client(&server.url()).pipeline(pipeline()).build().unwrap();
+        let error = client.get("items/1").send().await.unwrap_err();
+        let got = match &error {
+            Error::Connection { .. } => "connection",
+            Error::AttemptTimeout(_) => "timeout",
+            _ => "another",
+        };
+        assert_eq!(got, want, "{faults:?}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn it_02_a_post_is_repeated_where_it_was_never_sent_and_only_there() {
+    // Nobody listens where somebody did.
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let client = |url: &str| client(url).build().unwrap();
+    let refused = client(&format!("http://{nobody}")).post("items").json(&[1]).send().await.unwrap_err();
+    assert_eq!(refused.failure().unwrap().attempts(), 4, "{refused}");
+
+    let server = server(Faults { reset: 100, ..Faults::NONE });
+    let reset = client(&server.url()).post("items").json(&[1]).send().await.unwrap_err();
+    assert_eq!(reset.failure().unwrap().rejected(), Some(Rejected::NotIdempotent), "{reset}");
+    assert_eq!(server.report().requests, 1);
+}
+
+#[tokio::test]
+async fn it_03_sockets_are_closed_after_every_kind_of_end() {
+    let faults = Faults { unavailable: 20, reset: 20, cut_short: 20, stall: 20 };
+    let server = server(faults);
+    let pipeline = Pipeline::builder().attempt_timeout(SECOND / 5).without_circuit_breaker().build().unwrap();
+    let client = client(&server.url()).pipeline(pipeline).build().unwrap();
+    let calls: Vec<_> = (0..40)
+        .map(|index| {
+            let client = client.clone();
+            tokio::spawn(async move { client.get(&format!("items/{index}")).send().await.map(drop) })
+        })
+        .collect();
+    // Every other call is dropped wherever it stands.
+    for (index, call) in calls.into_iter().enumerate() {
+        if index % 2 == 0 {
+            call.abort();
+        }
+        let _ = call.await;
+    }
+    drop(client);
+    assert!(connections_close(&server).await, "{:?}", server.report());
+}
+
+#[tokio::test]
+async fn it_04_requests_are_spaced_by_the_limit_in_real_time() {
+    let server = server(Faults::NONE);
+    let limit = TokenBucket::new(Quota::per_second(50).unwrap());
+    let pipeline = Pipeline::builder().rate_limit(limit).build().unwrap();
+    let client = client(&server.url()).pipeline(pipeline).build().unwrap();
+    let start = Instant::now();
+    let calls: Vec<_> = (0..26)
+        .map(|index| {
+            let client = client.clone();
+            tokio::spawn(async move { client.get(&format!("items/{index}")).send().await.map(drop) })
+        })
+        .collect();
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    // The first goes at once, and twenty-five follow 20 ms apart.
+    assert!(start.elapsed() >= SECOND / 2, "{:?}", start.elapsed());
+    assert!(start.elapsed() < 10 * SECOND, "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn it_06_the_breaker_opens_on_a_failing_server_and_then_spares_it() {
+    let faults = Faults { unavailable: 100, ..Faults::NONE };
+    let settings = Settings { faults, most_failures_in_a_row: u32::MAX, ..Settings::default() };
+    let server = FaultyServer::start(settings).unwrap();
+    let breaker = CircuitBreaker::builder().failure_threshold(3).open_for(600 * SECOND).build().unwrap();
+    let pipeline = Pipeline::builder().circuit_breaker(breaker).build().unwrap();
+    let client = client(&server.url()).pipeline(pipeline).build().unwrap();
+    for index in 0..20 {
+        let error = client.get(&format!("items/{index}")).send().await.unwrap_err();
+        assert!(matches!(error, Error::CircuitOpen(_)), "{error}");
+    }
+    assert_eq!(server.report().requests, 3);
+    assert_eq!(CircuitBreaker::default().state(), State::Closed, "another server's breaker is another breaker");
+}
+
+#[tokio::test]
+async fn it_07_retries_carry_calls_through_a_server_that_fails_now_and_then() {
+    let server = server(Faults { unavailable: 15, reset: 10, cut_short: 10, stall: 5 });
+    let backoff = Backoff::builder().base(SECOND / 100).build().unwrap();
+    let retry = Retry::builder().max_attempts(4).backoff(backoff).build().unwrap();
+    let pipeline = Pipeline::builder().attempt_timeout(SECOND / 2).retry(retry).build().unwrap();
+    let client = client(&server.url()).pipeline(pipeline).build().unwrap();
+    let mut attempts = 0;
+    for index in 0..60 {
+        let response = client.get(&format!("items/{index}")).send().await.unwrap();
+        attempts += response.attempts();
+        assert_eq!(response.json::<Item>().unwrap().id, index);
+    }
+    assert!(attempts > 60, "the server failed none of 60");
+}
+
+#[tokio::test]
+async fn a_429_is_obeyed_by_everybody_who_shares_the_limit() {
+    let settings = Settings { faults: Faults::NONE, requests_per_second: 20, burst: 5, ..Settings::default() };
+    let server = FaultyServer::start(settings).unwrap();
+    // Our own limit is far too generous, so only what the server says holds us back.
+    let limit = TokenBucket::new(Quota::per_second(1000).unwrap().with_burst(10).unwrap());
+    let client =
+        client(&server.url()).pipeline(Pipeline::builder().rate_limit(limit).build().unwrap()).build().unwrap();
+    let calls: Vec<_> = (0..12)
+        .map(|index| {
+            let client = client.clone();
+            tokio::spawn(async move { client.get(&format!("items/{index}")).send().await.map(drop) })
+        })
+        .collect();
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    let report = server.report();
+    assert!(report.rejected > 0 && report.early_retries == 0, "{report:?}");
+}
+
+/// A server that answers one request with these bytes, and reads no more of it than its head.
+fn answers(bytes: &'static [u8]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let (mut stream, _): (TcpStream, _) = listener.accept().unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            if stream.read(&mut byte).unwrap_or(0) == 0 {
+                return;
+            }
+            head.push(byte[0]);
+        }
+        let _ = stream.write_all(bytes);
+    });
+    format!("http://{address}")
+}
+
+#[tokio::test]
+async fn a_body_that_says_it_is_too_long_is_not_read() {
+    let url = answers(b"HTTP/1.1 200 OK\r\ncontent-length: 999999999999\r\n\r\n");
+    let error = client(&url).build().unwrap().get("").send().await.unwrap_err();
+    assert!(matches!(error, Error::BodyTooLong(_)), "{error}");
+}
+
+#[tokio::test]
+async fn calls_can_be_spawned() {
+    fn is_send(_: impl Send) {}
+    let client = client("http://localhost").build().unwrap();
+    is_send(client.get("x").send());
+    is_send(client);
+}
