@@ -1,13 +1,13 @@
 //! The same calls with steadfast.
 
-use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::StatusCode;
 use steadfast::core::outcome::OutcomeKind;
 use steadfast::{
-    ApiClient, Event, Failure, Instant, Observer, Pipeline, Quota, ReqwestTransport, TokenBucket, TokioTimer,
+    ApiClient, Error, Event, Failure, Instant, Observer, Pipeline, Quota, Rejected, ReqwestTransport, TokenBucket,
+    TokioTimer,
 };
 
 use crate::bare_side::innermost;
@@ -27,7 +27,7 @@ pub(crate) async fn steadfast_side(
     settings: &Settings,
     target: &Arc<Target>,
     end: tokio::time::Instant,
-) -> Result<Campaign, Box<dyn Error>> {
+) -> Result<Campaign, Box<dyn std::error::Error>> {
     let client = client(settings, target)?;
     Ok(campaign::run("steadfast", settings.calls, settings.concurrency, end, |index| {
         let (client, target) = (client.clone(), Arc::clone(target));
@@ -36,7 +36,7 @@ pub(crate) async fn steadfast_side(
     .await)
 }
 
-fn client(settings: &Settings, target: &Arc<Target>) -> Result<Client, Box<dyn Error>> {
+fn client(settings: &Settings, target: &Arc<Target>) -> Result<Client, Box<dyn std::error::Error>> {
     let limit = TokenBucket::new(Quota::per_second(settings.rate)?.with_burst(BURST)?);
     let pipeline = Pipeline::builder().rate_limit(limit).attempt_timeout(ATTEMPT_TIMEOUT).build()?;
     let transport = ReqwestTransport::with_client(ReqwestTransport::builder().no_proxy().build()?);
@@ -58,13 +58,19 @@ async fn get(client: &Client, target: &Target, index: u32) -> Result<u32, CallFa
     target.check(response.bytes()).map(|()| attempts).map_err(|reason| CallFailed { attempts, reason })
 }
 
-/// What calls that failed alike have in common: not which one it was, and not how long it took.
-fn reason(error: &steadfast::Error) -> String {
-    let rejected = error.failure().and_then(Failure::rejected);
-    match (error, rejected) {
-        (steadfast::Error::CircuitOpen(_), _) => "circuit breaker: it is open".to_owned(),
-        (_, Some(rejected)) => format!("{}; {rejected}", innermost(error)),
-        (_, None) => innermost(error),
+/// What calls that failed alike have in common: not which one it was, and no times.
+fn reason(error: &Error) -> String {
+    let what = match (error, error.status()) {
+        (Error::CircuitOpen(_), _) => return "the circuit breaker was open, so no attempt was made".to_owned(),
+        (Error::AttemptTimeout(_), _) => "the attempt timed out".to_owned(),
+        (Error::Connection { source, .. }, _) => innermost(&**source),
+        (_, Some(status)) => status.to_string(),
+        (_, None) => error.to_string(),
+    };
+    match error.failure().and_then(Failure::rejected) {
+        Some(Rejected::CircuitOpen { .. }) => format!("{what}, and then the circuit breaker was open"),
+        Some(Rejected::AttemptsSpent { max_attempts }) => format!("{what}, and so the last of {max_attempts} attempts"),
+        _ => what,
     }
 }
 

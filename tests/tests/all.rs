@@ -1,5 +1,5 @@
 //! One module per subject.
 
-mod faulty_server;
 mod client;
+mod faulty_server;
 mod timers;

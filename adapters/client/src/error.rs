@@ -19,6 +19,7 @@ const REQUEST_ID: [&str; 3] = ["x-request-id", "request-id", "x-amzn-requestid"]
 
 /// Why a call failed.
 ///
+/// It says what the last attempt brought, or why there was none; [`Failure::rejected`] says why there were no more.
 /// Printed, it is one sentence: the call, what happened, after how many attempts and how long, and why no more were
 /// made. It shows no header, no body and no query, where secrets may be.
 #[derive(Debug, thiserror::Error)]
@@ -48,10 +49,13 @@ pub enum Error {
     /// The deadline of the whole call passed before its first attempt could start.
     #[error("{0}: no attempt could start in time")]
     DeadlineExceeded(Box<Failure>),
-    /// Too many requests: the server said so (429), or our own rate limit has no room for this call in time.
+    /// Too many requests: the server said so (429), or our own rate limit had no room for the call's first attempt.
     #[error("{0}: rate limited")]
     RateLimited(Box<Failure>),
-    /// The circuit breaker leaves the server alone, because it keeps failing.
+    /// The circuit breaker leaves the server alone, because it keeps failing: no attempt was made.
+    ///
+    /// A call that the breaker stops after its first attempt has the error of that attempt, and
+    /// [`Failure::rejected`] names the breaker.
     #[error("{0}: not sent")]
     CircuitOpen(Box<Failure>),
     /// The server does not know who we are, or does not let us (401, 403).
@@ -144,35 +148,33 @@ impl Failure {
 }
 
 impl Error {
-    /// What a call that did not succeed amounts to: the policy that refused it, or else what its last attempt brought.
+    /// What a call that did not succeed amounts to: what its last attempt brought, or why it never made one.
     pub(crate) fn of_call(target: String, error: CallError<(u32, Answer)>) -> Self {
         let CallError { rejected, last, attempts, elapsed } = error;
-        let mut failure =
-            Box::new(Failure { target, attempts, elapsed, rejected: Some(rejected), head: None, body: Bytes::new() });
-        let last = match last {
+        let failure =
+            |head, body| Box::new(Failure { target, attempts, elapsed, rejected: Some(rejected), head, body });
+        match last {
             LastAttempt::Returned((_, answer)) => {
                 let (what, head, body) = answer.into_parts();
-                failure.head = head;
-                failure.body = body;
-                what
+                Self::of_attempt(what, failure(head, body))
             }
-            LastAttempt::TimedOut => What::TimedOut,
-            LastAttempt::NotMade => What::NotSent,
-        };
-        match rejected {
-            Rejected::CircuitOpen { .. } => Self::CircuitOpen(failure),
-            Rejected::RateLimited { .. } | Rejected::TooHeavy { .. } | Rejected::LineFull { .. } => {
-                Self::RateLimited(failure)
+            LastAttempt::TimedOut => Self::AttemptTimeout(failure(None, Bytes::new())),
+            LastAttempt::NotMade => {
+                let failure = failure(None, Bytes::new());
+                match rejected {
+                    Rejected::CircuitOpen { .. } => Self::CircuitOpen(failure),
+                    Rejected::RateLimited { .. } | Rejected::TooHeavy { .. } | Rejected::LineFull { .. } => {
+                        Self::RateLimited(failure)
+                    }
+                    _ => Self::DeadlineExceeded(failure),
+                }
             }
-            _ => Self::of_attempt(last, failure),
         }
     }
 
     /// What a last attempt that was no success amounts to.
     pub(crate) fn of_attempt(what: What, failure: Box<Failure>) -> Self {
         match what {
-            What::NotSent => Self::DeadlineExceeded(failure),
-            What::TimedOut => Self::AttemptTimeout(failure),
             What::Broke(source) => Self::Connection { source, failure },
             What::TooLong => Self::BodyTooLong(failure),
             What::Answered(status) => Self::of_status(status, failure),
@@ -229,11 +231,8 @@ impl Error {
     }
 }
 
-/// What became of the last attempt, without its response.
-#[derive(Debug)]
+/// What an attempt brought, without its response.
 pub(crate) enum What {
-    NotSent,
-    TimedOut,
     Broke(BoxError),
     TooLong,
     Answered(StatusCode),
