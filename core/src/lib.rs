@@ -1,4 +1,36 @@
 //! Every decision about a call to an unreliable, rate-limited service, as state machines that do no I/O.
+//!
+//! ```
+//! use core::time::Duration;
+//! use steadfast_core::rate_limit::{Quota, TokenBucket};
+//! use steadfast_core::time::Instant;
+//!
+//! let mut limit = TokenBucket::new(Quota::per_second(10)?);
+//! let now = Instant::EPOCH; // Wherever you get it from.
+//! assert!(limit.try_acquire(now, 1).is_ok());
+//! assert!(limit.try_acquire(now, 1).is_err());
+//! assert!(limit.try_acquire(now + Duration::from_millis(100), 1).is_ok());
+//! # Ok::<(), steadfast_core::settings::InvalidSetting>(())
+//! ```
+//!
+//! Nothing here reads a clock, sleeps, spawns, locks, allocates, logs or rolls dice. The time comes in as the first
+//! argument of every call that depends on it, randomness as a `u64`, outcomes as words; verdicts go out. So the same
+//! machine runs under any executor, in a blocking loop, in a simulator and on a microcontroller, and decides the same.
+//!
+//! | Module | Decides |
+//! | --- | --- |
+//! | [`rate_limit`] | how many calls per time |
+//! | [`circuit_breaker`] | whether to leave a failing dependency alone |
+//! | [`retry`] | whether to try again, and when |
+//! | [`backoff`] | how long to wait before that |
+//! | [`pipeline`] | the whole call, with all of the above in their order |
+//! | [`run`] | nothing: it drives a call over a timer, as the one `async` loop |
+//!
+//! [`time`] and [`share`] are the ports that adapters implement; [`outcome`], [`rejected`], [`event`] and [`settings`]
+//! are the words that the others speak.
+//!
+//! No public function panics, whatever it is given: times saturate, settings are checked when they are built, and every
+//! table has a bound.
 #![no_std]
 
 pub mod backoff;
