@@ -10,6 +10,14 @@
 //! # Ok::<(), steadfast_core::settings::InvalidSetting>(())
 //! ```
 //!
+//! | You want to limit | Take | State |
+//! | --- | --- | --- |
+//! | calls per time, evenly or with a burst | [`TokenBucket`] | 8 bytes, and 8 for a server's block |
+//! | the same, from many threads without a lock | [`AtomicTokenBucket`] | the same |
+//! | calls in any window, strictly | [`SlidingWindow`] | 8 bytes for each call in a window |
+//! | several things at once | [`RateLimits`] | that of each |
+//! | each customer, host or key | [`KeyedRateLimit`], or a table of your own of [`Level`]s | 8 bytes and the key |
+//!
 //! A limit admits a call, or refuses it and says when to come back. Whoever drives it decides what to do with that:
 //! give up, or wait. [`RateLimiter`] is the port through which a [`Call`](crate::pipeline::Call) waits in line.
 
@@ -18,13 +26,26 @@ use core::task::Waker;
 
 use crate::time::Instant;
 
+#[cfg(target_has_atomic = "64")]
+mod atomic;
+mod gcra;
+mod keyed;
+mod level;
 mod quota;
+mod several;
+mod sliding_window;
 #[cfg(test)]
 mod tests;
 mod token_bucket;
 
+#[cfg(target_has_atomic = "64")]
+pub use atomic::AtomicTokenBucket;
+pub use keyed::KeyedRateLimit;
+pub use level::Level;
 pub use quota::Quota;
-pub use token_bucket::{Reservation, TokenBucket};
+pub use several::{RateLimits, RefusedBy, Reservations};
+pub use sliding_window::SlidingWindow;
+pub use token_bucket::{Reservation, Snapshot, TokenBucket};
 
 /// Why a limit admitted nothing.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -47,6 +68,12 @@ pub enum Refusal {
         /// How many that is.
         waiting: usize,
     },
+    /// A table of keys has no place for another: each of them has spent something that has not come back.
+    TableFull {
+        /// When the first of them will be as good as new, and its place free. [`Instant::MAX`] if that is beyond the
+        /// end of the clock.
+        retry_at: Instant,
+    },
 }
 
 impl Refusal {
@@ -64,6 +91,7 @@ impl fmt::Display for Refusal {
                 write!(f, "rate limit: {tokens} tokens at once is more than the burst of {burst}, ever")
             }
             Self::LineFull { waiting } => write!(f, "rate limit: {waiting} wait in line already, as many as may"),
+            Self::TableFull { retry_at } => write!(f, "rate limit: no place for another key until {retry_at}"),
         }
     }
 }

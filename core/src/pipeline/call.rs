@@ -209,7 +209,7 @@ impl<T> Call<T> {
         };
         let ticket = match limit.join(now, self.options.weight.get(), self.deadline) {
             Ok(ticket) => ticket,
-            Err(Refusal::NotYet { retry_at }) => {
+            Err(Refusal::NotYet { retry_at } | Refusal::TableFull { retry_at }) => {
                 return self.reject(Rejected::RateLimited { retry_at, deadline: self.deadline }, events);
             }
             Err(Refusal::Never { tokens, burst }) => return self.reject(Rejected::TooHeavy { tokens, burst }, events),

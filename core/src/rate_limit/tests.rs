@@ -225,3 +225,101 @@ fn a_quota_that_cannot_be_is_refused_by_name() {
         assert!(Quota::new(tokens, period).unwrap().with_burst(u32::MAX).is_ok());
     }
 }
+
+/// Reserves five tokens at 0 of a bucket with ten, settles them at `now` with what was used, and looks what is there.
+fn check_commit(now: Instant, used: u32, want: Result<u32, Instant>) {
+    let mut bucket = ten_per_second(10);
+    let reservation = bucket.reserve(ms(0), 5, Instant::MAX).unwrap();
+    assert_eq!(reservation.tokens(), 5);
+    bucket.commit(now, reservation, used);
+    match want {
+        Ok(available) => assert_eq!(bucket.available(now), available, "{used} used at {now}"),
+        Err(retry_at) => assert_eq!(bucket.try_acquire(now, 1), not_yet(retry_at), "{used} used at {now}"),
+    }
+}
+
+#[test]
+fn a_reservation_is_settled_with_its_true_cost() {
+    for (now, used, want) in [
+        (ms(0), 5, Ok(5)),
+        (ms(0), 3, Ok(7)),
+        (ms(0), 0, Ok(10)),
+        (ms(0), 9, Ok(1)),
+        (ms(0), 10, Err(ms(100))),
+        (ms(0), 25, Err(ms(1600))), // Owed, beyond the burst.
+        (ms(300), 3, Ok(10)),       // Three of the five have been refilled: two are left to give back.
+        (ms(300), 0, Ok(10)),
+        (ms(900), 7, Ok(8)), // Full long since, and two more were used.
+    ] {
+        check_commit(now, used, want);
+    }
+    check_commit(ms(0), u32::MAX, Err(Instant::from_nanos((u64::from(u32::MAX) - 9) * 100_000_000)));
+}
+
+/// Ten a second with a burst of ten; takes `taken` at 0, then keeps another quota from 100 ms on.
+fn check_set_quota(taken: u32, quota: Quota, want_available: u32, want_full_at: Instant) {
+    let mut bucket = ten_per_second(10);
+    let held = bucket.reserve(ms(0), taken, Instant::MAX).unwrap();
+    bucket.set_quota(ms(100), quota);
+    assert_eq!(bucket.quota(), quota);
+    assert_eq!(bucket.available(ms(100)), want_available, "{taken} taken, then {quota:?}");
+    assert_eq!(ms(100) + bucket.snapshot(ms(100)).full_in, want_full_at, "{taken} taken, then {quota:?}");
+    let before = bucket.snapshot(ms(100));
+    bucket.cancel(ms(100), held);
+    assert_eq!(bucket.snapshot(ms(100)), before, "what was reserved under another quota gives nothing back");
+}
+
+#[test]
+fn another_quota_keeps_the_tokens_that_are_there_and_the_debts() {
+    let quota = |tokens, burst| Quota::per_second(tokens).and_then(|quota| quota.with_burst(burst)).unwrap();
+    for (taken, quota, available, full_at) in [
+        (10, quota(20, 10), 1, ms(550)),  // One has come in; nine to go, twice as fast.
+        (10, quota(1, 10), 1, ms(9100)),  // Or ten times as slowly.
+        (10, quota(10, 20), 1, ms(2000)), // A larger burst fills at its rate.
+        (5, quota(10, 3), 3, ms(100)),    // A smaller one is full.
+        (0, quota(10, 20), 10, ms(1100)), // Nothing is given away, even where it was full.
+        (10, quota(4, 10), 1, ms(2350)),
+    ] {
+        check_set_quota(taken, quota, available, full_at);
+    }
+    // A debt of two tokens, after 100 ms of ten a second: two tokens still.
+    let mut bucket = ten_per_second(1);
+    let _ = bucket.reserve(ms(0), 1, Instant::MAX).unwrap();
+    for _ in 0..3 {
+        let _ = bucket.reserve(ms(0), 1, Instant::MAX).unwrap();
+    }
+    bucket.set_quota(ms(100), quota(1, 1));
+    assert_eq!(bucket.try_acquire(ms(100), 1), not_yet(ms(3100)));
+}
+
+#[test]
+fn another_quota_does_not_undo_a_block() {
+    for quota in [Quota::per_second(1_000_000), Quota::per_second(3), Quota::per_day(1)] {
+        let mut bucket = ten_per_second(10);
+        bucket.block_until(ms(1000));
+        bucket.set_quota(ms(100), quota.and_then(|quota| quota.with_burst(100)).unwrap());
+        match bucket.try_acquire(ms(999), 1) {
+            Err(Refusal::NotYet { retry_at }) => assert!(retry_at >= ms(1000), "{retry_at}"),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_snapshot_goes_on_where_it_was_on_another_clock() {
+    let mut bucket = ten_per_second(10);
+    assert_eq!(bucket.try_acquire(ms(0), 7), Ok(()));
+    bucket.block_until(ms(150));
+    let snapshot = bucket.snapshot(ms(100));
+    assert_eq!(snapshot.blocked_for, Duration::from_millis(50));
+    let mut restored = TokenBucket::restore(bucket.quota(), ms(5100), snapshot);
+    assert_eq!(restored.snapshot(ms(5100)), snapshot);
+    for later in [0, 49, 50, 150, 300, 800, 2000] {
+        let (old, new) = (bucket.available(ms(100 + later)), restored.available(ms(5100 + later)));
+        assert_eq!(old, new, "{later} ms later");
+        let old = bucket.try_acquire(ms(100 + later), 1).is_ok();
+        assert_eq!(restored.try_acquire(ms(5100 + later), 1).is_ok(), old, "{later} ms later");
+    }
+    let full = ten_per_second(10).snapshot(ms(70));
+    assert_eq!(TokenBucket::restore(bucket.quota(), ms(0), full).available(ms(0)), 10);
+}

@@ -1,5 +1,7 @@
 use core::cmp;
+use core::time::Duration;
 
+use super::gcra::Taken;
 use super::{Admission, Quota, RateLimiter, Refusal};
 use crate::time::Instant;
 
@@ -26,7 +28,7 @@ use crate::time::Instant;
 /// # How it works
 ///
 /// The generic cell rate algorithm (ITU-T I.371, Annex A). The state is one `u64`: when the bucket will be full
-/// again. Taking tokens moves that into the future; time catches up with it. It is kept in units of which each token
+/// again (and a second one, that keeps a server's block from being refunded). Taking tokens moves that into the future; time catches up with it. It is kept in units of which each token
 /// is worth a whole number, so that no rounding ever accumulates.
 ///
 /// ```text
@@ -46,19 +48,24 @@ pub struct TokenBucket {
     quota: Quota,
     full_at: u64,
     /// The least that `full_at` may be, since a server blocked us: a refund is no reason to come back earlier.
-    blocked: u64,
+    floor: u64,
+    blocked_until: Instant,
+    /// Counts the changes of quota, so that a reservation under an earlier one is recognised.
+    epoch: u32,
 }
 
 /// Tokens that were taken ahead of time, and when they may be used.
 ///
-/// Give it back with [`TokenBucket::cancel`] if they are not: dropping it spends them.
+/// Give it back with [`TokenBucket::cancel`] if they are not, or settle it with [`TokenBucket::commit`] if more or fewer
+/// were: dropping it spends them as they are.
 #[derive(Debug, Eq, PartialEq)]
 #[must_use = "the tokens are spent; use them at `ready_at` or give them back with `cancel`"]
 pub struct Reservation {
-    ready_at: Instant,
+    pub(super) ready_at: Instant,
     /// What `full_at` was, just after these tokens were taken.
-    full_at: u64,
-    cost: u64,
+    pub(super) full_at: u64,
+    pub(super) tokens: u32,
+    pub(super) epoch: u32,
 }
 
 impl Reservation {
@@ -66,12 +73,44 @@ impl Reservation {
     pub const fn ready_at(&self) -> Instant {
         self.ready_at
     }
+
+    /// How many they are.
+    pub const fn tokens(&self) -> u32 {
+        self.tokens
+    }
+}
+
+/// A bucket's state, to be put away and [restored](TokenBucket::restore), on another clock if need be.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Snapshot {
+    /// How long until it is full.
+    pub full_in: Duration,
+    /// How long it still admits nothing because a server said so.
+    pub blocked_for: Duration,
 }
 
 impl TokenBucket {
     /// A full bucket.
     pub const fn new(quota: Quota) -> Self {
-        Self { quota, full_at: 0, blocked: 0 }
+        Self { quota, full_at: 0, floor: 0, blocked_until: Instant::EPOCH, epoch: 0 }
+    }
+
+    /// The bucket that a snapshot was taken of, under the same quota. Fractions of a nanosecond are rounded up.
+    pub fn restore(quota: Quota, now: Instant, snapshot: Snapshot) -> Self {
+        let mut bucket = Self::new(quota);
+        if !snapshot.blocked_for.is_zero() {
+            bucket.block_until(now + snapshot.blocked_for);
+        }
+        if !snapshot.full_in.is_zero() {
+            bucket.full_at = cmp::max(bucket.full_at, quota.units_begun(now + snapshot.full_in));
+        }
+        bucket
+    }
+
+    /// Its state at `now`.
+    pub fn snapshot(&self, now: Instant) -> Snapshot {
+        let full_at = self.quota.instant_at(self.full_at).unwrap_or(Instant::MAX);
+        Snapshot { full_in: full_at - now, blocked_for: self.blocked_until - now }
     }
 
     /// The quota that it keeps.
@@ -79,12 +118,24 @@ impl TokenBucket {
         self.quota
     }
 
+    /// Keeps another quota from now on.
+    ///
+    /// The tokens that are there stay, as far as the new burst has room; a larger burst fills at the new rate, and a
+    /// debt is still owed. What a server blocked stays blocked. Reservations keep the times they were told, and give
+    /// nothing back any more.
+    pub fn set_quota(&mut self, now: Instant, quota: Quota) {
+        self.full_at = self.quota.convert(self.full_at, now, &quota);
+        self.quota = quota;
+        self.epoch = self.epoch.wrapping_add(1);
+        self.floor = 0;
+        if self.blocked_until > now {
+            self.block_until(self.blocked_until);
+        }
+    }
+
     /// How many tokens could be taken at `now`.
     pub fn available(&self, now: Instant) -> u32 {
-        let passed = self.quota.units_passed(now);
-        let missing = self.full_at.saturating_sub(passed);
-        let tokens = self.quota.capacity().saturating_sub(missing) / self.quota.unit_cost();
-        u32::try_from(tokens).unwrap_or(u32::MAX)
+        self.quota.available(self.full_at, now)
     }
 
     /// Takes `n` tokens, or takes none and says when to come back.
@@ -94,12 +145,13 @@ impl TokenBucket {
     /// # Errors
     /// [`Refusal::NotYet`] until they are there; [`Refusal::Never`] if `n` is more than the burst.
     pub fn try_acquire(&mut self, now: Instant, n: u32) -> Result<(), Refusal> {
-        let ready_at = self.ready_at(now, n)?;
-        if ready_at.is_none_or(|ready_at| ready_at > now) {
-            return Err(Refusal::not_yet(ready_at));
+        match self.quota.take(self.full_at, now, n)? {
+            Some(taken) if taken.ready_at <= now => {
+                self.full_at = taken.full_at;
+                Ok(())
+            }
+            taken => Err(Refusal::not_yet(taken.map(|taken| taken.ready_at))),
         }
-        self.take(now, n);
-        Ok(())
     }
 
     /// Takes `n` tokens now, to be used when the reservation says.
@@ -108,13 +160,20 @@ impl TokenBucket {
     /// [`Refusal::NotYet`], and nothing is taken, if they would be ready only at `deadline` or later;
     /// [`Refusal::Never`] if `n` is more than the burst. Without a deadline, pass [`Instant::MAX`].
     pub fn reserve(&mut self, now: Instant, n: u32, deadline: Instant) -> Result<Reservation, Refusal> {
-        match self.ready_at(now, n)? {
-            Some(ready_at) if ready_at < deadline => {
-                let cost = self.take(now, n);
-                Ok(Reservation { ready_at, full_at: self.full_at, cost })
+        match self.quota.take(self.full_at, now, n)? {
+            Some(Taken { full_at, ready_at }) if ready_at < deadline => {
+                self.full_at = full_at;
+                Ok(Reservation { ready_at, full_at, tokens: n, epoch: self.epoch })
             }
-            ready_at => Err(Refusal::not_yet(ready_at)),
+            taken => Err(Refusal::not_yet(taken.map(|taken| taken.ready_at))),
         }
+    }
+
+    /// Takes `n` tokens as of a time at which it has said they are ready.
+    pub(super) fn take_at(&mut self, ready_at: Instant, n: u32) -> Reservation {
+        let taken = self.quota.take(self.full_at, ready_at, n).ok().flatten();
+        self.full_at = taken.map_or(u64::MAX, |taken| taken.full_at);
+        Reservation { ready_at, full_at: self.full_at, tokens: n, epoch: self.epoch }
     }
 
     /// Gives reserved tokens back.
@@ -122,26 +181,41 @@ impl TokenBucket {
     /// What comes back is what the bucket has not refilled in the meantime: all of it until the reservation is ready,
     /// less and less afterwards. Giving back more would let a later span of time see more than the quota. Reservations
     /// made after this one keep their times; what was given back goes to whoever asks next.
-    #[allow(clippy::needless_pass_by_value)] // Taken by value: tokens are given back once.
     pub fn cancel(&mut self, now: Instant, reservation: Reservation) {
-        let not_refilled = reservation.full_at.saturating_sub(self.quota.units_begun(now));
-        let refunded = self.full_at.saturating_sub(cmp::min(reservation.cost, not_refilled));
-        self.full_at = cmp::max(refunded, self.blocked);
+        self.commit(now, reservation, 0);
+    }
+
+    /// Settles a reservation with what was used in truth, which may be known only afterwards.
+    ///
+    /// If it was less, the difference is given back, as by [`cancel`](Self::cancel). If it was more, the difference is
+    /// owed, and whoever comes next waits for it; it may well be more than the burst.
+    #[allow(clippy::needless_pass_by_value)] // Taken by value: a reservation is settled once.
+    pub fn commit(&mut self, now: Instant, reservation: Reservation, used: u32) {
+        match reservation.tokens.checked_sub(used) {
+            Some(unused) => {
+                let refundable = reservation.epoch == self.epoch;
+                let refund = if refundable { self.quota.refund(&reservation, now, unused) } else { 0 };
+                self.full_at = cmp::max(self.full_at.saturating_sub(refund), self.floor);
+            }
+            None => {
+                let owed = u64::from(used - reservation.tokens);
+                self.full_at = self.quota.look(self.full_at, now, owed).map_or(u64::MAX, |taken| taken.full_at);
+            }
+        }
     }
 
     /// Whether [`cancel`](Self::cancel) would still give anything back.
     pub fn is_refundable(&self, now: Instant, reservation: &Reservation) -> bool {
-        reservation.full_at > self.quota.units_begun(now)
+        reservation.epoch == self.epoch && self.quota.refund(reservation, now, reservation.tokens) > 0
     }
 
     /// Admits nothing before `until`, because the server said so; then one token, and the rate.
     ///
     /// It only ever adds to the wait: what was spent stays spent, and an earlier word of a later time stands.
     pub fn block_until(&mut self, until: Instant) {
-        let one_token = self.quota.capacity() - self.quota.unit_cost();
-        let blocked = self.quota.units_begun(until).saturating_add(one_token);
-        self.blocked = cmp::max(self.blocked, blocked);
-        self.full_at = cmp::max(self.full_at, blocked);
+        self.blocked_until = cmp::max(self.blocked_until, until);
+        self.floor = cmp::max(self.floor, self.quota.blocked(until));
+        self.full_at = cmp::max(self.full_at, self.floor);
     }
 
     /// When `n` tokens could be taken, if nobody else takes any: `now` if they are there, `None` if that lies beyond
@@ -150,11 +224,7 @@ impl TokenBucket {
     /// # Errors
     /// [`Refusal::Never`] if `n` is more than the burst.
     pub fn ready_at(&self, now: Instant, n: u32) -> Result<Option<Instant>, Refusal> {
-        let burst = self.quota.burst();
-        if n > burst {
-            return Err(Refusal::Never { tokens: n, burst });
-        }
-        Ok(self.ready_at_after(now, n.max(1).into()))
+        Ok(self.quota.take(self.full_at, now, n)?.map(|taken| taken.ready_at))
     }
 
     /// When the last of `tokens` could be taken, if they are taken one after the other as they come in; `None` if that
@@ -163,27 +233,7 @@ impl TokenBucket {
     /// Unlike [`ready_at`](Self::ready_at) this may be more than the burst: it is how a line of callers knows when the
     /// turn of its last one comes.
     pub fn ready_at_after(&self, now: Instant, tokens: u64) -> Option<Instant> {
-        let cost = self.quota.cost(tokens)?;
-        let full_at = self.start(now).checked_add(cost)?;
-        // What is missing now, not `full_at`, decides: a full bucket gives its whole burst, whatever the fraction of a
-        // unit at which time stands.
-        let missing = self.full_at.saturating_sub(self.quota.units_passed(now));
-        if missing + cost <= self.quota.capacity() {
-            return Some(now);
-        }
-        self.quota.instant_at(full_at - self.quota.capacity())
-    }
-
-    /// From where the next tokens count: when the bucket is full again, or from now on if it is.
-    fn start(&self, now: Instant) -> u64 {
-        if self.full_at <= self.quota.units_passed(now) { self.quota.units_begun(now) } else { self.full_at }
-    }
-
-    /// Moves `full_at` by what `n` tokens cost, and returns that.
-    fn take(&mut self, now: Instant, n: u32) -> u64 {
-        let cost = self.quota.unit_cost().saturating_mul(n.into());
-        self.full_at = self.start(now).saturating_add(cost);
-        cost
+        self.quota.look(self.full_at, now, tokens).map(|taken| taken.ready_at)
     }
 }
 

@@ -1,0 +1,163 @@
+use core::cmp;
+#[cfg(not(loom))]
+use core::sync::atomic::{AtomicU64, Ordering};
+
+#[cfg(loom)]
+use loom::sync::atomic::{AtomicU64, Ordering};
+
+use super::gcra::Taken;
+use super::{Quota, Refusal, Reservation};
+use crate::time::Instant;
+
+/// A [`TokenBucket`](super::TokenBucket) that threads share without a lock.
+///
+/// ```
+/// use std::thread;
+/// use steadfast_core::rate_limit::{AtomicTokenBucket, Quota};
+/// use steadfast_core::time::Instant;
+///
+/// let limit = AtomicTokenBucket::new(Quota::per_second(10)?.with_burst(5)?);
+/// let takes = || (0..4).filter(|_| limit.try_acquire(Instant::EPOCH, 1).is_ok()).count();
+/// let admitted: usize = thread::scope(|scope| {
+///     let takers = [(); 3].map(|()| scope.spawn(takes));
+///     takers.into_iter().map(|taker| taker.join().expect("it does not panic")).sum()
+/// });
+/// assert_eq!(admitted, 5);
+/// # Ok::<(), steadfast_core::settings::InvalidSetting>(())
+/// ```
+///
+/// It decides exactly as the bucket does, with one compare-and-swap where nobody interferes. It exists where the target
+/// has 64-bit atomics; elsewhere, share a `TokenBucket` in a cell (see [`share`](crate::share)).
+///
+/// # When not to use it
+///
+/// Where the quota changes while it runs, or callers have to wait in line: both need the bucket in a cell.
+#[derive(Debug)]
+pub struct AtomicTokenBucket {
+    quota: Quota,
+    full_at: AtomicU64,
+    /// The least that `full_at` may be, since a server blocked us. Written before `full_at` is raised to it, and read
+    /// after `full_at`: so whoever lowers a raised `full_at` knows how far it may.
+    floor: AtomicU64,
+}
+
+impl AtomicTokenBucket {
+    #[cfg(not(loom))]
+    /// A full bucket.
+    pub const fn new(quota: Quota) -> Self {
+        Self { quota, full_at: AtomicU64::new(0), floor: AtomicU64::new(0) }
+    }
+
+    #[cfg(loom)]
+    /// A full bucket.
+    pub fn new(quota: Quota) -> Self {
+        Self { quota, full_at: AtomicU64::new(0), floor: AtomicU64::new(0) }
+    }
+
+    /// The quota that it keeps.
+    pub const fn quota(&self) -> Quota {
+        self.quota
+    }
+
+    /// How many tokens could be taken at `now`, if nobody else takes any.
+    pub fn available(&self, now: Instant) -> u32 {
+        self.quota.available(self.full_at.load(Ordering::Acquire), now)
+    }
+
+    /// Takes `n` tokens, or takes none and says when to come back. See
+    /// [`TokenBucket::try_acquire`](super::TokenBucket::try_acquire).
+    ///
+    /// # Errors
+    /// [`Refusal::NotYet`] until they are there; [`Refusal::Never`] if `n` is more than the burst.
+    pub fn try_acquire(&self, now: Instant, n: u32) -> Result<(), Refusal> {
+        self.take(now, n, |ready_at| ready_at <= now).map(drop)
+    }
+
+    /// Takes `n` tokens now, to be used when the reservation says. See
+    /// [`TokenBucket::reserve`](super::TokenBucket::reserve).
+    ///
+    /// # Errors
+    /// [`Refusal::NotYet`], and nothing is taken, if they would be ready only at `deadline` or later;
+    /// [`Refusal::Never`] if `n` is more than the burst.
+    pub fn reserve(&self, now: Instant, n: u32, deadline: Instant) -> Result<Reservation, Refusal> {
+        let Taken { full_at, ready_at } = self.take(now, n, |ready_at| ready_at < deadline)?;
+        Ok(Reservation { ready_at, full_at, tokens: n, epoch: 0 })
+    }
+
+    /// Gives reserved tokens back. See [`TokenBucket::cancel`](super::TokenBucket::cancel).
+    #[allow(clippy::needless_pass_by_value)] // Taken by value: tokens are given back once.
+    pub fn cancel(&self, now: Instant, reservation: Reservation) {
+        let refund = self.quota.refund(&reservation, now, reservation.tokens());
+        let give_back = |full_at: u64| {
+            let floor = self.floor.load(Ordering::Acquire);
+            Some(cmp::max(full_at.saturating_sub(refund), floor))
+        };
+        // It always gives a new value, so it cannot fail.
+        let _ = self.full_at.fetch_update(Ordering::AcqRel, Ordering::Acquire, give_back);
+    }
+
+    /// Admits nothing before `until`, because the server said so. See
+    /// [`TokenBucket::block_until`](super::TokenBucket::block_until).
+    pub fn block_until(&self, until: Instant) {
+        let blocked = self.quota.blocked(until);
+        self.floor.fetch_max(blocked, Ordering::AcqRel);
+        self.full_at.fetch_max(blocked, Ordering::AcqRel);
+    }
+
+    /// Takes `n` tokens, if the time at which they are ready is good enough.
+    fn take(&self, now: Instant, n: u32, good: impl Fn(Instant) -> bool) -> Result<Taken, Refusal> {
+        let mut full_at = self.full_at.load(Ordering::Acquire);
+        loop {
+            let taken = match self.quota.take(full_at, now, n)? {
+                Some(taken) if good(taken.ready_at) => taken,
+                taken => return Err(Refusal::not_yet(taken.map(|taken| taken.ready_at))),
+            };
+            match self.full_at.compare_exchange_weak(full_at, taken.full_at, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return Ok(taken),
+                Err(current) => full_at = current,
+            }
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use core::time::Duration;
+
+    use super::*;
+    use crate::rate_limit::TokenBucket;
+
+    #[test]
+    fn it_decides_exactly_as_the_plain_bucket_does() {
+        let quota = Quota::new(7, Duration::from_millis(3)).and_then(|quota| quota.with_burst(5)).unwrap();
+        let (atomic, mut plain) = (AtomicTokenBucket::new(quota), TokenBucket::new(quota));
+        let mut held = None;
+        // A simple generator, so that the script is the same each time and reaches every branch.
+        let mut random = 1_u64;
+        let mut now = Instant::EPOCH;
+        for _ in 0..10_000 {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            now += Duration::from_nanos(random >> 45);
+            let n = u32::try_from(random >> 40 & 7).unwrap();
+            match random >> 35 & 7 {
+                0..=3 => assert_eq!(atomic.try_acquire(now, n), plain.try_acquire(now, n)),
+                4..=5 => {
+                    let both = (atomic.reserve(now, n, Instant::MAX), plain.reserve(now, n, Instant::MAX));
+                    assert_eq!(both.0, both.1);
+                    held = both.0.ok().zip(both.1.ok());
+                }
+                6 => {
+                    if let Some((one, other)) = held.take() {
+                        atomic.cancel(now, one);
+                        plain.cancel(now, other);
+                    }
+                }
+                _ => {
+                    atomic.block_until(now + Duration::from_micros(n.into()));
+                    plain.block_until(now + Duration::from_micros(n.into()));
+                }
+            }
+            assert_eq!(atomic.available(now), plain.available(now));
+        }
+    }
+}

@@ -1,0 +1,224 @@
+use core::array;
+use core::cmp;
+use core::fmt;
+
+use super::{Quota, Refusal, Reservation, TokenBucket};
+use crate::time::Instant;
+
+/// Several limits at once, all or nothing, each with its own weight.
+///
+/// ```
+/// use steadfast_core::rate_limit::{Quota, RateLimits};
+/// use steadfast_core::time::Instant;
+///
+/// // 500 requests and 90,000 tokens a minute.
+/// let requests = Quota::per_minute(500)?.with_burst(10)?;
+/// let tokens = Quota::per_minute(90_000)?.with_burst(9_000)?;
+/// let mut limits = RateLimits::new([requests, tokens]);
+///
+/// let now = Instant::EPOCH;
+/// assert!(limits.try_acquire(now, [1, 8_000]).is_ok());
+/// let refused = limits.try_acquire(now, [1, 1_500]).unwrap_err();
+/// assert_eq!(refused.limit, 1, "it is the tokens that are missing");
+/// assert_eq!(limits.available(now), [9, 1_000], "and no request was taken");
+/// # Ok::<(), steadfast_core::settings::InvalidSetting>(())
+/// ```
+///
+/// What is refused by one is taken from none. The refusal names the limit that makes it wait longest, and its time is
+/// the one at which all of them have room.
+#[derive(Debug)]
+pub struct RateLimits<const K: usize> {
+    limits: [TokenBucket; K],
+}
+
+/// Which of several limits refused, and why.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct RefusedBy {
+    /// The place of the limit in the list, from 0.
+    pub limit: usize,
+    /// Why, and until when.
+    pub refusal: Refusal,
+}
+
+impl fmt::Display for RefusedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "limit {}: {}", self.limit, self.refusal)
+    }
+}
+
+impl core::error::Error for RefusedBy {}
+
+/// Tokens that were taken of several limits ahead of time, and when they may be used.
+#[derive(Debug, Eq, PartialEq)]
+#[must_use = "the tokens are spent; use them at `ready_at` or give them back with `cancel`"]
+pub struct Reservations<const K: usize> {
+    ready_at: Instant,
+    each: [Reservation; K],
+}
+
+impl<const K: usize> Reservations<K> {
+    /// When the tokens may be used: all of them at this time.
+    pub const fn ready_at(&self) -> Instant {
+        self.ready_at
+    }
+}
+
+impl<const K: usize> RateLimits<K> {
+    /// Limits with these quotas, in this order, each with a full bucket.
+    pub fn new(quotas: [Quota; K]) -> Self {
+        Self { limits: quotas.map(TokenBucket::new) }
+    }
+
+    /// The limits, in their order.
+    pub const fn limits(&self) -> &[TokenBucket; K] {
+        &self.limits
+    }
+
+    /// The limits, in their order, to change a quota or to block one.
+    pub const fn limits_mut(&mut self) -> &mut [TokenBucket; K] {
+        &mut self.limits
+    }
+
+    /// How many tokens of each could be taken at `now`.
+    pub fn available(&self, now: Instant) -> [u32; K] {
+        self.limits.each_ref().map(|limit| limit.available(now))
+    }
+
+    /// Takes so many tokens of each limit, or none of any.
+    ///
+    /// # Errors
+    /// If one of them refuses; with the one that makes it wait longest.
+    pub fn try_acquire(&mut self, now: Instant, weights: [u32; K]) -> Result<(), RefusedBy> {
+        match self.ready_at(now, weights)? {
+            (ready_at, _) if ready_at <= now => {
+                self.take(now, weights);
+                Ok(())
+            }
+            (retry_at, limit) => Err(RefusedBy { limit, refusal: Refusal::NotYet { retry_at } }),
+        }
+    }
+
+    /// Takes so many tokens of each limit now, to be used when the reservation says.
+    ///
+    /// All are used at the same time, so each limit counts them as of then: one that would be ready earlier gives
+    /// nothing to others in between that its quota would not cover on top.
+    ///
+    /// # Errors
+    /// If all of them would be ready only at `deadline` or later, or never; then nothing is taken.
+    pub fn reserve(
+        &mut self,
+        now: Instant,
+        weights: [u32; K],
+        deadline: Instant,
+    ) -> Result<Reservations<K>, RefusedBy> {
+        match self.ready_at(now, weights)? {
+            (ready_at, _) if ready_at < deadline => Ok(Reservations { ready_at, each: self.take(ready_at, weights) }),
+            (retry_at, limit) => Err(RefusedBy { limit, refusal: Refusal::NotYet { retry_at } }),
+        }
+    }
+
+    /// Gives reserved tokens back. See [`TokenBucket::cancel`].
+    pub fn cancel(&mut self, now: Instant, reservations: Reservations<K>) {
+        self.commit(now, reservations, [0; K]);
+    }
+
+    /// Settles a reservation with what was used in truth. See [`TokenBucket::commit`].
+    pub fn commit(&mut self, now: Instant, reservations: Reservations<K>, used: [u32; K]) {
+        for ((limit, reservation), used) in self.limits.iter_mut().zip(reservations.each).zip(used) {
+            limit.commit(now, reservation, used);
+        }
+    }
+
+    /// Admits nothing before `until`, because the server said so.
+    pub fn block_until(&mut self, until: Instant) {
+        self.limits.iter_mut().for_each(|limit| limit.block_until(until));
+    }
+
+    /// When all have room, and which is the last to.
+    fn ready_at(&self, now: Instant, weights: [u32; K]) -> Result<(Instant, usize), RefusedBy> {
+        let mut latest = (now, 0);
+        for (limit, (bucket, weight)) in self.limits.iter().zip(weights).enumerate() {
+            let refused = |refusal| RefusedBy { limit, refusal };
+            let ready_at = bucket.ready_at(now, weight).map_err(refused)?;
+            let ready_at = ready_at.ok_or(refused(Refusal::not_yet(None)))?;
+            latest = cmp::max_by_key(latest, (ready_at, limit), |(ready_at, _)| *ready_at);
+        }
+        Ok(latest)
+    }
+
+    /// Takes the tokens of each as of `ready_at`, when all have room.
+    fn take(&mut self, ready_at: Instant, weights: [u32; K]) -> [Reservation; K] {
+        array::from_fn(|limit| self.limits[limit].take_at(ready_at, weights[limit]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn ms(millis: u64) -> Instant {
+        Instant::from_nanos(millis * 1_000_000)
+    }
+
+    /// Ten a second with a burst of two, and a hundred a second with a burst of fifty.
+    fn limits() -> RateLimits<2> {
+        let quota = |tokens, burst| Quota::per_second(tokens).and_then(|quota| quota.with_burst(burst)).unwrap();
+        RateLimits::new([quota(10, 2), quota(100, 50)])
+    }
+
+    fn not_yet(limit: usize, retry_at: Instant) -> Result<(), RefusedBy> {
+        Err(RefusedBy { limit, refusal: Refusal::NotYet { retry_at } })
+    }
+
+    #[test]
+    fn all_or_nothing_and_the_last_to_have_room_is_named() {
+        let mut limits = limits();
+        for (now, weights, want) in [
+            (ms(0), [1, 40], Ok(())),
+            (ms(0), [1, 20], not_yet(1, ms(100))),
+            (ms(0), [2, 10], not_yet(0, ms(100))),
+            (ms(0), [2, 40], not_yet(1, ms(300))),
+            (ms(0), [1, 10], Ok(())),
+            (ms(0), [1, 0], not_yet(0, ms(100))),
+        ] {
+            let before = limits.available(now);
+            assert_eq!(limits.try_acquire(now, weights), want, "{weights:?} at {now}");
+            if want.is_err() {
+                assert_eq!(limits.available(now), before, "{weights:?} was refused and took something");
+            }
+        }
+        let never = RefusedBy { limit: 1, refusal: Refusal::Never { tokens: 51, burst: 50 } };
+        assert_eq!(limits.try_acquire(ms(0), [1, 51]), Err(never));
+    }
+
+    #[test]
+    fn a_reservation_counts_in_each_limit_as_of_the_time_at_which_all_are_ready() {
+        let mut limits = limits();
+        assert_eq!(limits.try_acquire(ms(0), [0, 50]), Ok(()));
+        // The tokens come at 300 ms, and so the request counts as of then, though it could go now.
+        let held = limits.reserve(ms(0), [2, 30], Instant::MAX).unwrap();
+        assert_eq!(held.ready_at(), ms(300));
+        assert_eq!(limits.try_acquire(ms(300), [1, 0]), not_yet(0, ms(400)));
+        limits.cancel(ms(300), held);
+        assert_eq!(limits.available(ms(300)), [2, 30]);
+    }
+
+    #[test]
+    fn a_reservation_that_would_be_late_takes_nothing() {
+        let mut limits = limits();
+        assert_eq!(limits.try_acquire(ms(0), [0, 50]), Ok(()));
+        let late = limits.reserve(ms(0), [1, 30], ms(300)).unwrap_err();
+        assert_eq!(Err(late), not_yet(1, ms(300)));
+        assert_eq!(limits.available(ms(0)), [2, 0]);
+    }
+
+    #[test]
+    fn true_costs_are_settled_in_each() {
+        let mut limits = limits();
+        let held = limits.reserve(ms(0), [1, 50], Instant::MAX).unwrap();
+        limits.commit(ms(0), held, [1, 12]);
+        assert_eq!(limits.available(ms(0)), [1, 38]);
+        limits.block_until(ms(1000));
+        assert_eq!(limits.available(ms(0)), [0, 0]);
+    }
+}
