@@ -105,6 +105,8 @@ pub enum Admission {
     Granted,
     /// Not before this instant, as far as is known now. Ask again then, or when woken.
     Wait(Instant),
+    /// Never: the quota was changed meanwhile, and no longer has room for what they asked.
+    Refused(Refusal),
 }
 
 /// The port of a rate limit on which calls wait in line.

@@ -36,9 +36,9 @@ mod line;
 mod pipeline;
 mod rate_limit;
 
-pub use line::{Line, Ticket};
+pub use line::{Counts, Demand, Line, Ticket};
 pub use pipeline::SharedPipeline;
-pub use rate_limit::RateLimit;
+pub use rate_limit::{Held, RateLimit};
 
 /// Locks, also after another thread has panicked with the lock in hand: no user code runs under our locks, and the
 /// state machines under them are whole between any two calls.

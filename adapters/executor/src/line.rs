@@ -1,71 +1,163 @@
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::task::Waker;
 use std::time::Duration;
 
-use steadfast_core::rate_limit::{Admission, Quota, RateLimiter, Refusal, Reservation, TokenBucket};
+use steadfast_core::rate_limit::{
+    Admission, Quota, RateLimiter, RateLimits, Refusal, RefusedBy, Reservations, TokenBucket,
+};
 use steadfast_core::time::Instant;
 
 /// How many may wait unless told otherwise. At a thousand calls a second the last of them waits for a minute.
 const MAX_WAITERS: usize = 65_536;
 
-/// A token bucket with a line before it: first come, first served, however heavy.
+/// One or more token buckets with a line before them: first come, first served, however heavy.
 ///
-/// It is a state machine like the bucket itself: told the time, and asked how a [`Ticket`] stands. [`RateLimit`] and
-/// [`SharedPipeline`] wait on it; few will use it directly.
+/// It is a state machine like the buckets themselves: told the time, and asked how a [`Ticket`] stands. [`RateLimit`]
+/// and [`SharedPipeline`] wait on it; few will use it directly.
 ///
 /// # How it works
 ///
-/// The bucket holds only tokens that were granted, and only the first in line can be granted any, so a light request
-/// never overtakes a heavy one. Everybody in line knows a time at which its turn has come for certain, and asks again
-/// then; whoever asks first grants everybody whose turn has come by then, itself included. So nobody depends on anybody
-/// else being polled: a waiter that was forgotten costs its own tokens, and nobody their turn.
+/// The buckets hold only tokens that were granted, and only the first in line can be granted any, so a light request
+/// never overtakes a heavy one. Everybody in line is told a time and asks again then; whoever asks grants everybody
+/// whose turn has come by then, itself included. So nobody depends on anybody else being polled: a waiter that was
+/// forgotten costs its own tokens, and nobody their turn.
 ///
-/// Somebody who leaves makes the times of those behind earlier. The new first in line is woken to learn its own; the
-/// others learn theirs as they become first, and those that are never woken still have the later time to go by.
+/// Somebody who leaves, and a quota that is raised, make the times of others earlier. The first in line is woken to
+/// learn its own; the others learn theirs as they become first, and those that are never woken still have the later
+/// time to go by.
 ///
 /// Invariants, each the name of a test:
-/// - *first come, first served*: grants go out in the order of joining.
+/// - *first come, first served*: grants go out in the order of joining, within each priority.
 /// - *a forgotten waiter holds up nobody*: everybody behind it is granted no later than it was told on joining.
 /// - *those behind a leaver move forward*: as if it had never joined.
 /// - *nothing is spent twice or lost*: granted tokens are used, or go back when their holder leaves.
+/// - *another quota reaches those who wait*: their times change with it, and whoever can never be served is told so.
 ///
 /// [`RateLimit`]: crate::RateLimit
 /// [`SharedPipeline`]: crate::SharedPipeline
 #[derive(Debug)]
-pub struct Line {
-    bucket: TokenBucket,
-    /// Who waits, in the order of joining.
-    waiting: BTreeMap<u64, Waiter>,
+pub struct Line<const K: usize = 1> {
+    limits: RateLimits<K>,
+    /// What a call that weighs `n` takes of each limit, where only one number is given.
+    counts: [Counts; K],
+    /// Who waits, in the order in which they are served.
+    waiting: BTreeMap<Place, Waiter<K>>,
     /// What was granted to somebody who has not asked since, as long as any of it could still be given back.
-    granted: BTreeMap<u64, Reservation>,
-    /// How many tokens those who wait ask for, all together.
-    queued: u64,
-    next_id: u64,
-    /// Waiters with an id below this may have been told a time that has become earlier since.
+    granted: BTreeMap<Place, Reservations<K>>,
+    /// Who was told that it can never be served, and has not asked since.
+    refused: BTreeMap<Place, Refusal>,
+    /// How many tokens of each limit those who wait ask for, all together.
+    queued: [u64; K],
+    next: u64,
+    /// Whoever joined before this may have been told a time that has become earlier since.
     outdated_before: u64,
     max_waiters: usize,
     /// Whom to wake as soon as no lock is held.
     woken: Vec<Waker>,
 }
 
+/// A place in line: higher priorities first, and then the order of joining.
+type Place = (Reverse<u8>, u64);
+
 #[derive(Debug)]
-struct Waiter {
-    tokens: u32,
-    /// By when its turn has come for certain, as far as was known when it was last told.
+struct Waiter<const K: usize> {
+    weights: [u32; K],
+    /// When it was told to ask again.
     until: Instant,
     waker: Option<Waker>,
+}
+
+/// What one of several limits counts, where a call's weight is a single number.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Counts {
+    /// Each call as one, whatever it weighs.
+    Calls,
+    /// Each call as what it weighs.
+    Weight,
+}
+
+/// What is asked of a line: how much of each limit, by when, and how urgently.
+///
+/// A number, or an array with one for each limit, is a demand without a deadline and of no priority.
+///
+/// ```
+/// use steadfast_core::time::Instant;
+/// use steadfast_executor::Demand;
+///
+/// let demand = Demand::of([1, 1_500]).before(Instant::from_nanos(1_000_000_000)).with_priority(9);
+/// # let _ = demand;
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Demand<const K: usize = 1> {
+    weights: [u32; K],
+    deadline: Instant,
+    priority: u8,
+}
+
+impl<const K: usize> Demand<K> {
+    /// So many tokens of each limit.
+    pub const fn of(weights: [u32; K]) -> Self {
+        Self { weights, deadline: Instant::MAX, priority: 0 }
+    }
+
+    /// The same, if it can be had before `deadline`; otherwise it is refused, at once where that is known.
+    #[must_use]
+    pub const fn before(self, deadline: Instant) -> Self {
+        Self { deadline, ..self }
+    }
+
+    /// The same, before all in line with a lower priority. The default is the lowest, 0.
+    ///
+    /// Those with a lower one wait longer than they were told, and as long as more urgent ones keep coming. Priorities
+    /// are for a few: where everything is urgent, nothing is.
+    #[must_use]
+    pub const fn with_priority(self, priority: u8) -> Self {
+        Self { priority, ..self }
+    }
+
+    pub(crate) const fn weights(&self) -> [u32; K] {
+        self.weights
+    }
+
+    pub(crate) const fn deadline(&self) -> Instant {
+        self.deadline
+    }
+}
+
+impl<const K: usize> From<[u32; K]> for Demand<K> {
+    fn from(weights: [u32; K]) -> Self {
+        Self::of(weights)
+    }
+}
+
+impl From<u32> for Demand {
+    fn from(tokens: u32) -> Self {
+        Self::of([tokens])
+    }
 }
 
 /// A place in a [`Line`], and then the tokens.
 #[derive(Debug)]
 #[must_use = "hand it to `leave`, or its tokens are spent"]
-pub struct Ticket(Standing);
+pub struct Ticket<const K: usize = 1>(Standing<K>);
 
 #[derive(Debug)]
-enum Standing {
-    Waiting(u64),
+enum Standing<const K: usize> {
+    Waiting(Place),
     /// With what can be given back, if it was not refilled long since.
-    Granted(Option<Reservation>),
+    Granted(Option<Reservations<K>>),
+    Refused(Refusal),
+}
+
+impl<const K: usize> Ticket<K> {
+    /// What was granted, to be settled later; `None` if nothing was, or none of it could be given back any more.
+    pub(crate) fn into_granted(self) -> Option<Reservations<K>> {
+        match self.0 {
+            Standing::Granted(granted) => granted,
+            Standing::Waiting(_) | Standing::Refused(_) => None,
+        }
+    }
 }
 
 impl Line {
@@ -76,12 +168,21 @@ impl Line {
 
     /// An empty line before `bucket`.
     pub fn before(bucket: TokenBucket) -> Self {
+        Self::before_several(RateLimits::of([bucket]), [Counts::Weight])
+    }
+}
+
+impl<const K: usize> Line<K> {
+    /// An empty line before several limits, each of which counts calls or their weight.
+    pub fn before_several(limits: RateLimits<K>, counts: [Counts; K]) -> Self {
         Self {
-            bucket,
+            limits,
+            counts,
             waiting: BTreeMap::new(),
             granted: BTreeMap::new(),
-            queued: 0,
-            next_id: 0,
+            refused: BTreeMap::new(),
+            queued: [0; K],
+            next: 0,
             outdated_before: 0,
             max_waiters: MAX_WAITERS,
             woken: Vec::new(),
@@ -104,9 +205,61 @@ impl Line {
         self.waiting.is_empty()
     }
 
-    /// How many tokens somebody who joins at `now` would get at once.
-    pub fn available(&self, now: Instant) -> u32 {
-        if self.is_empty() { self.bucket.available(now) } else { 0 }
+    /// How many tokens of each limit somebody who joins at `now` would get at once.
+    pub fn available(&self, now: Instant) -> [u32; K] {
+        if self.is_empty() { self.limits.available(now) } else { [0; K] }
+    }
+
+    /// Takes the place that a demand asks for, or what it asks for if it is there and nobody waits.
+    ///
+    /// # Errors
+    /// At once: [`Refusal::NotYet`] if its turn would come only at its deadline or later; [`Refusal::Never`] if it
+    /// would never come; [`Refusal::LineFull`].
+    pub fn join(&mut self, now: Instant, demand: Demand<K>) -> Result<Ticket<K>, Refusal> {
+        let Demand { weights, deadline, priority } = demand;
+        self.serve(now);
+        if self.waiting.is_empty() && now < deadline {
+            match self.take_now(now, weights) {
+                Ok(reservations) => return Ok(Ticket(Standing::Granted(Some(reservations)))),
+                Err(Refusal::NotYet { .. }) => {}
+                Err(never) => return Err(never),
+            }
+        }
+        // Asks the limits only whether it could ever be.
+        self.limits.ready_at(now, weights).map_err(|refused: RefusedBy| refused.refusal)?;
+        let place = (Reverse(priority), self.next);
+        let until = self.turn(now, place, weights);
+        let Some(until) = until.filter(|until| *until < deadline) else {
+            return Err(Refusal::not_yet(until));
+        };
+        if self.waiting.len() >= self.max_waiters {
+            return Err(Refusal::LineFull { waiting: self.waiting.len() });
+        }
+        self.next += 1;
+        add(&mut self.queued, weights);
+        self.waiting.insert(place, Waiter { weights, until, waker: None });
+        Ok(Ticket(Standing::Waiting(place)))
+    }
+
+    /// Keeps another quota for one of the limits (from 0, in their order) from now on. Those who wait go by it at once.
+    ///
+    /// Debts stay, see [`TokenBucket::set_quota`]. No limit with this number: nothing changes.
+    pub fn set_quota(&mut self, now: Instant, limit: usize, quota: Quota) {
+        if let Some(limit) = self.limits.limits_mut().get_mut(limit) {
+            limit.set_quota(now, quota);
+            self.serve(now);
+            self.moved_forward();
+        }
+    }
+
+    /// Settles what was granted with what was used in truth. See [`TokenBucket::commit`].
+    pub(crate) fn commit(&mut self, now: Instant, granted: Option<Reservations<K>>, weights: [u32; K], used: [u32; K]) {
+        match granted {
+            Some(reservations) => self.limits.commit(now, reservations, used),
+            None => self.limits.debit(now, std::array::from_fn(|limit| used[limit].saturating_sub(weights[limit]))),
+        }
+        self.serve(now);
+        self.moved_forward();
     }
 
     /// Whom to wake, now that something has changed. To be called, and the wakers to be woken, whenever the line was
@@ -115,31 +268,51 @@ impl Line {
         std::mem::take(&mut self.woken)
     }
 
-    /// Grants everybody whose turn has come.
+    /// Takes tokens that are there now.
+    fn take_now(&mut self, now: Instant, weights: [u32; K]) -> Result<Reservations<K>, Refusal> {
+        let reserved = self.limits.reserve(now, weights, now + Duration::from_nanos(1));
+        reserved.map_err(|refused| refused.refusal)
+    }
+
+    /// Grants everybody whose turn has come, and refuses whoever can never have one.
     fn serve(&mut self, now: Instant) {
-        while let Some(first) = self.waiting.first_entry() {
-            let Ok(reservation) = take_now(&mut self.bucket, now, first.get().tokens) else {
-                break;
-            };
-            let (id, waiter) = first.remove_entry();
-            self.queued -= u64::from(waiter.tokens);
-            self.woken.extend(waiter.waker);
-            self.granted.insert(id, reservation);
+        while let Some((place, weights)) = self.first() {
+            match self.take_now(now, weights) {
+                Ok(reservations) => {
+                    self.granted.insert(place, reservations);
+                }
+                Err(Refusal::NotYet { .. }) => break,
+                Err(never) => {
+                    self.refused.insert(place, never);
+                }
+            }
+            let waker = self.remove(place).and_then(|waiter| waiter.waker);
+            self.woken.extend(waker);
             self.wake_first_if_outdated();
         }
         // Whoever was granted tokens and never asked again holds nothing by now that could be given back.
         while let Some(oldest) = self.granted.first_entry() {
-            if self.bucket.is_refundable(now, oldest.get()) {
+            if self.limits.is_refundable(now, oldest.get()) {
                 break;
             }
             drop(oldest.remove());
         }
     }
 
+    fn first(&self) -> Option<(Place, [u32; K])> {
+        self.waiting.first_key_value().map(|(place, waiter)| (*place, waiter.weights))
+    }
+
+    fn remove(&mut self, place: Place) -> Option<Waiter<K>> {
+        let waiter = self.waiting.remove(&place)?;
+        subtract(&mut self.queued, waiter.weights);
+        Some(waiter)
+    }
+
     /// Wakes the first in line, if it may have been told too late a time.
     fn wake_first_if_outdated(&mut self) {
         if let Some(mut first) = self.waiting.first_entry() {
-            if *first.key() < self.outdated_before {
+            if first.key().1 < self.outdated_before {
                 self.woken.extend(first.get_mut().waker.take());
             }
         }
@@ -147,97 +320,92 @@ impl Line {
 
     /// Notes that everybody in line may be served earlier than it was told.
     fn moved_forward(&mut self) {
-        self.outdated_before = self.next_id;
+        self.outdated_before = self.next;
         self.wake_first_if_outdated();
     }
 
-    /// By when the turn of `id` has come for certain.
-    fn turn(&self, now: Instant, id: u64) -> Instant {
-        let ahead_and_self = self.waiting.range(..=id).map(|(_, waiter)| u64::from(waiter.tokens)).sum();
-        self.bucket.ready_at_after(now, ahead_and_self).unwrap_or(Instant::MAX)
+    /// When it is the turn of somebody at this place, with these weights, as far as is known.
+    fn turn(&self, now: Instant, place: Place, weights: [u32; K]) -> Option<Instant> {
+        let mut ahead = [0; K];
+        match self.waiting.last_key_value() {
+            // Somebody who joins at the end, as most do, has everybody ahead, and need not count them.
+            Some((last, _)) if *last < place => ahead = self.queued,
+            _ => self.waiting.range(..place).for_each(|(_, waiter)| add(&mut ahead, waiter.weights)),
+        }
+        add(&mut ahead, weights);
+        self.limits.ready_at_after(now, ahead)
+    }
+
+    /// Hands out what was decided about a place, if it is no longer in line.
+    fn decided(&mut self, place: Place) -> Standing<K> {
+        match self.refused.remove(&place) {
+            Some(refusal) => Standing::Refused(refusal),
+            None => Standing::Granted(self.granted.remove(&place)),
+        }
     }
 }
 
-/// Takes tokens that are there now.
-fn take_now(bucket: &mut TokenBucket, now: Instant, tokens: u32) -> Result<Reservation, Refusal> {
-    bucket.reserve(now, tokens, now + Duration::from_nanos(1))
+fn add<const K: usize>(sum: &mut [u64; K], weights: [u32; K]) {
+    sum.iter_mut().zip(weights).for_each(|(sum, weight)| *sum = sum.saturating_add(weight.into()));
 }
 
-impl RateLimiter for Line {
-    type Ticket = Ticket;
+fn subtract<const K: usize>(sum: &mut [u64; K], weights: [u32; K]) {
+    sum.iter_mut().zip(weights).for_each(|(sum, weight)| *sum = sum.saturating_sub(weight.into()));
+}
 
-    fn join(&mut self, now: Instant, tokens: u32, deadline: Instant) -> Result<Ticket, Refusal> {
-        self.serve(now);
-        if self.waiting.is_empty() {
-            match take_now(&mut self.bucket, now, tokens) {
-                Ok(reservation) => return Ok(Ticket(Standing::Granted(Some(reservation)))),
-                Err(Refusal::NotYet { .. }) => {}
-                Err(never) => return Err(never),
-            }
-        }
-        // Asks the bucket only whether it could ever be.
-        self.bucket.ready_at(now, tokens)?;
-        let until = self.bucket.ready_at_after(now, self.queued.saturating_add(tokens.into()));
-        let Some(until) = until.filter(|until| *until < deadline) else {
-            return Err(Refusal::not_yet(until));
-        };
-        if self.waiting.len() >= self.max_waiters {
-            return Err(Refusal::LineFull { waiting: self.waiting.len() });
-        }
-        let id = self.next_id;
-        self.next_id += 1;
-        self.queued += u64::from(tokens);
-        self.waiting.insert(id, Waiter { tokens, until, waker: None });
-        Ok(Ticket(Standing::Waiting(id)))
+impl<const K: usize> RateLimiter for Line<K> {
+    type Ticket = Ticket<K>;
+
+    fn join(&mut self, now: Instant, n: u32, deadline: Instant) -> Result<Ticket<K>, Refusal> {
+        let weights = self.counts.map(|counts| match counts {
+            Counts::Calls => 1,
+            Counts::Weight => n,
+        });
+        Self::join(self, now, Demand::of(weights).before(deadline))
     }
 
-    fn poll(&mut self, now: Instant, ticket: &mut Ticket) -> Admission {
-        let Standing::Waiting(id) = ticket.0 else {
-            return Admission::Granted;
-        };
-        self.serve(now);
-        let first = self.waiting.first_key_value().map(|(first, _)| *first);
-        let Some(waiter) = self.waiting.get(&id) else {
-            // Granted: by the line above, or by somebody else's asking before.
-            ticket.0 = Standing::Granted(self.granted.remove(&id));
-            return Admission::Granted;
-        };
-        // The first in line can have an exact time for nothing. Others keep the one they were told, unless it has
-        // passed because a server has blocked everybody since.
-        if first == Some(id) || waiter.until <= now {
-            let until = self.turn(now, id);
-            if let Some(waiter) = self.waiting.get_mut(&id) {
-                waiter.until = until;
-            }
-            return Admission::Wait(until);
-        }
-        Admission::Wait(waiter.until)
-    }
-
-    fn leave(&mut self, now: Instant, ticket: Ticket) {
-        let unused = match ticket.0 {
-            Standing::Granted(unused) => unused,
-            Standing::Waiting(id) => match self.waiting.remove(&id) {
-                Some(waiter) => {
-                    self.queued -= u64::from(waiter.tokens);
-                    None
+    fn poll(&mut self, now: Instant, ticket: &mut Ticket<K>) -> Admission {
+        if let Standing::Waiting(place) = ticket.0 {
+            self.serve(now);
+            let first = self.first().map(|(place, _)| place);
+            match self.waiting.get(&place) {
+                None => ticket.0 = self.decided(place),
+                // The first in line can have an exact time for nothing. Others keep the one they were told, unless it
+                // has passed because a server has blocked everybody since, or somebody more urgent came.
+                Some(waiter) if first == Some(place) || waiter.until <= now => {
+                    let until = self.turn(now, place, waiter.weights).unwrap_or(Instant::MAX);
+                    if let Some(waiter) = self.waiting.get_mut(&place) {
+                        waiter.until = until;
+                    }
+                    return Admission::Wait(until);
                 }
-                None => self.granted.remove(&id),
-            },
+                Some(waiter) => return Admission::Wait(waiter.until),
+            }
+        }
+        match &ticket.0 {
+            Standing::Refused(refusal) => Admission::Refused(*refusal),
+            Standing::Granted(_) | Standing::Waiting(_) => Admission::Granted,
+        }
+    }
+
+    fn leave(&mut self, now: Instant, ticket: Ticket<K>) {
+        let standing = match ticket.0 {
+            Standing::Waiting(place) if self.remove(place).is_none() => self.decided(place),
+            standing => standing,
         };
-        if let Some(reservation) = unused {
-            self.bucket.cancel(now, reservation);
+        if let Standing::Granted(Some(unused)) = standing {
+            self.limits.cancel(now, unused);
         }
         self.moved_forward();
     }
 
     fn block_until(&mut self, until: Instant) {
-        self.bucket.block_until(until);
+        self.limits.block_until(until);
     }
 
-    fn watch(&mut self, ticket: &Ticket, waker: &Waker) {
-        if let Standing::Waiting(id) = ticket.0 {
-            if let Some(waiter) = self.waiting.get_mut(&id) {
+    fn watch(&mut self, ticket: &Ticket<K>, waker: &Waker) {
+        if let Standing::Waiting(place) = ticket.0 {
+            if let Some(waiter) = self.waiting.get_mut(&place) {
                 waiter.waker = Some(waker.clone());
             }
         }

@@ -4,41 +4,46 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use steadfast_core::rate_limit::{Admission, Quota, RateLimiter, Refusal};
+use steadfast_core::rate_limit::{Admission, Quota, RateLimiter, RateLimits, Refusal, Reservations};
 use steadfast_core::run::wait_for;
 use steadfast_core::time::{Instant, Timer};
 
-use crate::line::{Line, Ticket};
+use crate::line::{Counts, Demand, Line, Ticket};
 use crate::lock;
 
 /// A rate limit that tasks await: first come, first served, however heavy.
 ///
 /// ```
-/// use core::num::NonZeroU32;
 /// use steadfast_core::rate_limit::Quota;
-/// use steadfast_core::time::{Clock, ManualClock};
+/// use steadfast_core::time::ManualClock;
 /// use steadfast_executor::RateLimit;
 ///
-/// let clock = ManualClock::new();
-/// let limit = RateLimit::new(Quota::per_minute(90_000)?.with_burst(3_000)?, &clock);
-/// let (light, heavy) = (limit.clone(), limit.clone()); // Both share the one limit.
+/// let clock = ManualClock::new(); // Or the timer of your runtime.
+/// let requests = Quota::per_minute(600)?;
+/// let tokens = Quota::per_minute(90_000)?.with_burst(3_000)?;
+/// let limit = RateLimit::several([requests, tokens], &clock);
+/// let (light, heavy) = (limit.clone(), limit.clone()); // All share the limits.
 ///
-/// clock.drive(async {
-///     heavy.acquire(3_000).await.expect("not more than the burst");
-///     light.acquire(1_500).await.expect("not more than the burst");
+/// let elapsed = clock.drive(async {
+///     let held = heavy.acquire([1, 3_000]).await?;
+///     held.commit([1, 1_800]); // It was less in truth; the rest goes back.
+///     light.acquire([1, 1_500]).await?;
+///     Ok::<_, steadfast_core::rate_limit::Refusal>(())
 /// });
-/// assert_eq!(clock.now().as_nanos(), 1_000_000_000);
+/// use steadfast_core::time::Clock;
+/// assert_eq!(clock.now().as_nanos(), 200_000_000, "of the 1,500 tokens, 300 had to come in");
+/// # elapsed.expect("it ends").expect("none is more than its burst");
 /// # Ok::<(), steadfast_core::settings::InvalidSetting>(())
 /// ```
 ///
 /// Clones share the limit. It needs a timer and no runtime; see [`Line`] for how it works.
 #[derive(Debug)]
-pub struct RateLimit<T> {
-    line: Arc<Mutex<Line>>,
+pub struct RateLimit<T, const K: usize = 1> {
+    line: Arc<Mutex<Line<K>>>,
     timer: T,
 }
 
-impl<T: Clone> Clone for RateLimit<T> {
+impl<T: Clone, const K: usize> Clone for RateLimit<T, K> {
     fn clone(&self) -> Self {
         Self { line: Arc::clone(&self.line), timer: self.timer.clone() }
     }
@@ -49,64 +54,79 @@ impl<T: Timer> RateLimit<T> {
     pub fn new(quota: Quota, timer: T) -> Self {
         Self::with_line(Line::new(quota), timer)
     }
+}
+
+impl<T: Timer, const K: usize> RateLimit<T, K> {
+    /// Several limits at once, all or nothing, with these quotas in this order.
+    pub fn several(quotas: [Quota; K], timer: T) -> Self {
+        Self::with_line(Line::before_several(RateLimits::new(quotas), [Counts::Weight; K]), timer)
+    }
 
     /// A limit with a line that was set up otherwise.
-    pub fn with_line(line: Line, timer: T) -> Self {
+    pub fn with_line(line: Line<K>, timer: T) -> Self {
         Self { line: Arc::new(Mutex::new(line)), timer }
     }
 
-    /// Waits for `tokens`, in line.
+    /// Waits in line for what is demanded: a number of tokens, an array with one for each limit, or a [`Demand`] with
+    /// a deadline or a priority.
+    ///
+    /// The tokens are spent when this returns. What it returns can be dropped, or kept to settle their true cost.
     ///
     /// Cancel safe: dropped while waiting, it leaves the line, and those behind it move forward.
     ///
     /// # Errors
-    /// At once, if `tokens` is more than the burst or the line is full.
-    pub async fn acquire(&self, tokens: u32) -> Result<(), Refusal> {
-        self.acquire_before(tokens, Instant::MAX).await
-    }
-
-    /// Waits for `tokens`, in line, if they can be had before `deadline`.
-    ///
-    /// Cancel safe, as [`acquire`](Self::acquire) is.
-    ///
-    /// # Errors
-    /// At once, if its turn would come only at `deadline` or later, and later, if a server's block makes it so. At
-    /// once, if `tokens` is more than the burst or the line is full.
-    pub async fn acquire_before(&self, tokens: u32, deadline: Instant) -> Result<(), Refusal> {
-        let ticket = self.with(|line, now| line.join(now, tokens, deadline))?;
-        let mut place = Place { limit: self, ticket: Some(ticket) };
+    /// At once, if it can never be had, not before its deadline, or the line is full. Later, if a server's block or
+    /// another quota makes it so.
+    pub async fn acquire(&self, demand: impl Into<Demand<K>>) -> Result<Held<'_, T, K>, Refusal> {
+        let demand = demand.into();
+        let ticket = self.with(|line, now| line.join(now, demand))?;
+        let mut place = InLine { limit: self, ticket: Some(ticket) };
         wait_for(&self.timer, |cx| match place.ask(cx) {
-            Admission::Granted => {
-                place.ticket = None; // Dropped without leaving: the tokens are spent.
-                ControlFlow::Break(Ok(()))
-            }
-            Admission::Wait(until) if until < deadline => ControlFlow::Continue(until),
+            Admission::Granted => ControlFlow::Break(Ok(())),
+            Admission::Refused(refusal) => ControlFlow::Break(Err(refusal)),
+            Admission::Wait(until) if until < demand.deadline() => ControlFlow::Continue(until),
             Admission::Wait(retry_at) => ControlFlow::Break(Err(Refusal::NotYet { retry_at })),
         })
-        .await
+        .await?;
+        let granted = place.ticket.take().and_then(Ticket::into_granted);
+        Ok(Held { limit: self, granted, weights: demand.weights() })
     }
 
-    /// Takes `tokens` without waiting.
+    /// Takes what is demanded without waiting.
     ///
     /// # Errors
-    /// If they are not there now, or somebody waits in line for them.
-    pub fn try_acquire(&self, tokens: u32) -> Result<(), Refusal> {
-        self.with(|line, now| line.join(now, tokens, now + Duration::from_nanos(1))).map(drop)
+    /// If it is not there now, or somebody waits in line for it.
+    pub fn try_acquire(&self, demand: impl Into<Demand<K>>) -> Result<Held<'_, T, K>, Refusal> {
+        let demand = demand.into();
+        let granted = self.with(|line, now| line.join(now, demand.before(now + Duration::from_nanos(1))))?;
+        Ok(Held { limit: self, granted: granted.into_granted(), weights: demand.weights() })
     }
 
-    /// Runs `operation` once `tokens` are there.
+    /// Runs `operation` once what is demanded is there.
     ///
     /// Cancel safe, as [`acquire`](Self::acquire) is; once the operation runs, its tokens are spent.
     ///
     /// # Errors
     /// As [`acquire`](Self::acquire); then the operation was not started.
-    pub async fn execute<R>(&self, tokens: u32, operation: impl Future<Output = R>) -> Result<R, Refusal> {
-        self.acquire(tokens).await?;
+    pub async fn execute<R>(
+        &self,
+        demand: impl Into<Demand<K>>,
+        operation: impl Future<Output = R>,
+    ) -> Result<R, Refusal> {
+        self.acquire(demand).await?;
         Ok(operation.await)
     }
 
-    /// How many tokens somebody who asks now would get at once.
-    pub fn available(&self) -> u32 {
+    /// Keeps another quota for one of the limits (from 0, in their order) from now on. Those who wait go by it at once.
+    ///
+    /// The tokens that are there stay, as far as the new burst has room, and debts are still owed. No limit with this
+    /// number: nothing changes.
+    pub fn set_quota(&self, limit: usize, quota: Quota) {
+        self.with(|line, now| line.set_quota(now, limit, quota));
+    }
+
+    /// How many tokens of each limit somebody who asks now would get at once.
+    pub fn available(&self) -> [u32; K] {
         self.with(|line, now| line.available(now))
     }
 
@@ -120,7 +140,7 @@ impl<T: Timer> RateLimit<T> {
         self.with(|line, _| line.block_until(until));
     }
 
-    fn with<R>(&self, f: impl FnOnce(&mut Line, Instant) -> R) -> R {
+    fn with<R>(&self, f: impl FnOnce(&mut Line<K>, Instant) -> R) -> R {
         let now = self.timer.now();
         let (result, woken) = {
             let mut line = lock(&self.line);
@@ -131,13 +151,39 @@ impl<T: Timer> RateLimit<T> {
     }
 }
 
-/// A place in line that is given back when it is dropped.
-struct Place<'a, T: Timer> {
-    limit: &'a RateLimit<T>,
-    ticket: Option<Ticket>,
+/// Tokens that were acquired. They are spent, unless it is told otherwise.
+///
+/// Dropping it changes nothing: who does not care about true costs need not keep it.
+#[derive(Debug)]
+pub struct Held<'a, T: Timer, const K: usize = 1> {
+    limit: &'a RateLimit<T, K>,
+    granted: Option<Reservations<K>>,
+    weights: [u32; K],
 }
 
-impl<T: Timer> Place<'_, T> {
+impl<T: Timer, const K: usize> Held<'_, T, K> {
+    /// Settles with what was used in truth, which may be known only afterwards: what an answer cost in LLM tokens.
+    ///
+    /// If it was less, what has not been refilled in the meantime goes back, and those in line move forward. If it was
+    /// more, the difference is owed, and those in line wait for it.
+    pub fn commit(self, used: [u32; K]) {
+        let Self { limit, granted, weights } = self;
+        limit.with(|line, now| line.commit(now, granted, weights, used));
+    }
+
+    /// Gives everything back, because nothing was used.
+    pub fn cancel(self) {
+        self.commit([0; K]);
+    }
+}
+
+/// A place in line that is given back when it is dropped.
+struct InLine<'a, T: Timer, const K: usize> {
+    limit: &'a RateLimit<T, K>,
+    ticket: Option<Ticket<K>>,
+}
+
+impl<T: Timer, const K: usize> InLine<'_, T, K> {
     /// How the place stands; if it has to wait, whoever moves it forward finds our waker.
     fn ask(&mut self, cx: &Context<'_>) -> Admission {
         let Some(ticket) = &mut self.ticket else {
@@ -153,7 +199,7 @@ impl<T: Timer> Place<'_, T> {
     }
 }
 
-impl<T: Timer> Drop for Place<'_, T> {
+impl<T: Timer, const K: usize> Drop for InLine<'_, T, K> {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket.take() {
             self.limit.with(|line, now| line.leave(now, ticket));

@@ -209,11 +209,7 @@ impl<T> Call<T> {
         };
         let ticket = match limit.join(now, self.options.weight.get(), self.deadline) {
             Ok(ticket) => ticket,
-            Err(Refusal::NotYet { retry_at } | Refusal::TableFull { retry_at }) => {
-                return self.reject(Rejected::RateLimited { retry_at, deadline: self.deadline }, events);
-            }
-            Err(Refusal::Never { tokens, burst }) => return self.reject(Rejected::TooHeavy { tokens, burst }, events),
-            Err(Refusal::LineFull { waiting }) => return self.reject(Rejected::LineFull { waiting }, events),
+            Err(refusal) => return self.reject(self.refused_by_limit(refusal), events),
         };
         let step = self.stand_in_line(now, ticket, pipeline, events);
         if let Step::Wait(until) = step {
@@ -235,6 +231,7 @@ impl<T> Call<T> {
                 return Step::Wait(until);
             }
             Admission::Wait(retry_at) => Rejected::RateLimited { retry_at, deadline: self.deadline },
+            Admission::Refused(refusal) => self.refused_by_limit(refusal),
             Admission::Granted => match admit(now, pipeline, events) {
                 Ok(permit) => return self.start(now, permit, pipeline, events),
                 Err(rejected) => rejected,
@@ -244,6 +241,16 @@ impl<T> Call<T> {
             limit.leave(now, ticket);
         }
         self.reject(rejected, events)
+    }
+
+    const fn refused_by_limit(&self, refusal: Refusal) -> Rejected {
+        match refusal {
+            Refusal::NotYet { retry_at } | Refusal::TableFull { retry_at } => {
+                Rejected::RateLimited { retry_at, deadline: self.deadline }
+            }
+            Refusal::Never { tokens, burst } => Rejected::TooHeavy { tokens, burst },
+            Refusal::LineFull { waiting } => Rejected::LineFull { waiting },
+        }
     }
 
     fn start<L>(&mut self, now: Instant, permit: Option<Permit>, pipeline: &Pipeline<L>, events: &mut Events) -> Step {

@@ -64,6 +64,11 @@ impl<const K: usize> Reservations<K> {
 }
 
 impl<const K: usize> RateLimits<K> {
+    /// These limits, in this order.
+    pub const fn of(limits: [TokenBucket; K]) -> Self {
+        Self { limits }
+    }
+
     /// Limits with these quotas, in this order, each with a full bucket.
     pub fn new(quotas: [Quota; K]) -> Self {
         Self { limits: quotas.map(TokenBucket::new) }
@@ -89,7 +94,7 @@ impl<const K: usize> RateLimits<K> {
     /// # Errors
     /// If one of them refuses; with the one that makes it wait longest.
     pub fn try_acquire(&mut self, now: Instant, weights: [u32; K]) -> Result<(), RefusedBy> {
-        match self.ready_at(now, weights)? {
+        match self.last_to_have_room(now, weights)? {
             (ready_at, _) if ready_at <= now => {
                 self.take(now, weights);
                 Ok(())
@@ -111,10 +116,36 @@ impl<const K: usize> RateLimits<K> {
         weights: [u32; K],
         deadline: Instant,
     ) -> Result<Reservations<K>, RefusedBy> {
-        match self.ready_at(now, weights)? {
+        match self.last_to_have_room(now, weights)? {
             (ready_at, _) if ready_at < deadline => Ok(Reservations { ready_at, each: self.take(ready_at, weights) }),
             (retry_at, limit) => Err(RefusedBy { limit, refusal: Refusal::NotYet { retry_at } }),
         }
+    }
+
+    /// When all have room, if nobody else takes any; `None` if that lies beyond the end of the clock.
+    ///
+    /// # Errors
+    /// If one of them never has; with that one.
+    pub fn ready_at(&self, now: Instant, weights: [u32; K]) -> Result<Option<Instant>, RefusedBy> {
+        match self.last_to_have_room(now, weights) {
+            Ok((ready_at, _)) => Ok(Some(ready_at)),
+            Err(RefusedBy { refusal: Refusal::NotYet { .. }, .. }) => Ok(None),
+            Err(never) => Err(never),
+        }
+    }
+
+    /// When the last of so many tokens could be taken of each, if they are taken one after the other as they come in;
+    /// `None` if that lies beyond the end of the clock. See [`TokenBucket::ready_at_after`].
+    ///
+    /// With more than one limit it may be later in truth: while one is waited for, another may fill up and stay full.
+    pub fn ready_at_after(&self, now: Instant, tokens: [u64; K]) -> Option<Instant> {
+        let mut ready_at = self.limits.iter().zip(tokens).map(|(limit, tokens)| limit.ready_at_after(now, tokens));
+        ready_at.try_fold(now, |latest, ready_at| ready_at.map(|ready_at| cmp::max(latest, ready_at)))
+    }
+
+    /// Whether [`cancel`](Self::cancel) would still give anything back.
+    pub fn is_refundable(&self, now: Instant, reservations: &Reservations<K>) -> bool {
+        self.limits.iter().zip(&reservations.each).any(|(limit, held)| limit.is_refundable(now, held))
     }
 
     /// Gives reserved tokens back. See [`TokenBucket::cancel`].
@@ -129,13 +160,18 @@ impl<const K: usize> RateLimits<K> {
         }
     }
 
+    /// Takes so many tokens of each that were used already. See [`TokenBucket::debit`].
+    pub fn debit(&mut self, now: Instant, used: [u32; K]) {
+        self.limits.iter_mut().zip(used).for_each(|(limit, used)| limit.debit(now, used));
+    }
+
     /// Admits nothing before `until`, because the server said so.
     pub fn block_until(&mut self, until: Instant) {
         self.limits.iter_mut().for_each(|limit| limit.block_until(until));
     }
 
     /// When all have room, and which is the last to.
-    fn ready_at(&self, now: Instant, weights: [u32; K]) -> Result<(Instant, usize), RefusedBy> {
+    fn last_to_have_room(&self, now: Instant, weights: [u32; K]) -> Result<(Instant, usize), RefusedBy> {
         let mut latest = (now, 0);
         for (limit, (bucket, weight)) in self.limits.iter().zip(weights).enumerate() {
             let refused = |refusal| RefusedBy { limit, refusal };

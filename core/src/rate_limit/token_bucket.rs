@@ -197,11 +197,15 @@ impl TokenBucket {
                 let refund = if refundable { self.quota.refund(&reservation, now, unused) } else { 0 };
                 self.full_at = cmp::max(self.full_at.saturating_sub(refund), self.floor);
             }
-            None => {
-                let owed = u64::from(used - reservation.tokens);
-                self.full_at = self.quota.look(self.full_at, now, owed).map_or(u64::MAX, |taken| taken.full_at);
-            }
+            None => self.debit(now, used - reservation.tokens),
         }
+    }
+
+    /// Takes `n` tokens that were used already, whether they are there or not. What is not there is owed, and whoever
+    /// comes next waits for it; it may well be more than the burst.
+    pub fn debit(&mut self, now: Instant, n: u32) {
+        let taken = self.quota.look(self.full_at, now, n.into());
+        self.full_at = taken.map_or(u64::MAX, |taken| taken.full_at);
     }
 
     /// Whether [`cancel`](Self::cancel) would still give anything back.

@@ -19,14 +19,15 @@ fn empty(burst: u32) -> Line {
 }
 
 fn join(line: &mut Line, tokens: u32) -> Ticket {
-    line.join(ms(0), tokens, Instant::MAX).unwrap()
+    line.join(ms(0), tokens.into()).unwrap()
 }
 
 /// How each ticket stands at `now`, asked in the order of the slice: `None` for granted, or the milliseconds to wait for.
-fn ask(line: &mut Line, now: Instant, tickets: &mut [&mut Ticket]) -> Vec<Option<u64>> {
-    let stand = |ticket: &mut &mut Ticket| match line.poll(now, ticket) {
+fn ask<const K: usize>(line: &mut Line<K>, now: Instant, tickets: &mut [&mut Ticket<K>]) -> Vec<Option<u64>> {
+    let stand = |ticket: &mut &mut Ticket<K>| match line.poll(now, ticket) {
         Admission::Granted => None,
         Admission::Wait(until) => Some(until.as_nanos() / 1_000_000),
+        Admission::Refused(refusal) => panic!("{refusal}"),
     };
     tickets.iter_mut().map(stand).collect()
 }
@@ -55,8 +56,8 @@ fn first_come_first_served() {
 fn who_comes_later_does_not_overtake_the_line() {
     let mut line = empty(3);
     let mut heavy = join(&mut line, 3);
-    assert_eq!(line.available(ms(200)), 0);
-    let refused = line.join(ms(200), 1, ms(200) + Duration::from_nanos(1)).unwrap_err();
+    assert_eq!(line.available(ms(200)), [0]);
+    let refused = line.join(ms(200), Demand::of([1]).before(ms(200) + Duration::from_nanos(1))).unwrap_err();
     assert_eq!(refused, Refusal::NotYet { retry_at: ms(400) });
     assert_eq!(ask(&mut line, ms(300), &mut [&mut heavy]), [None]);
 }
@@ -106,22 +107,22 @@ fn nothing_is_spent_twice_or_lost() {
     line.leave(ms(200), unused);
     assert_eq!(ask(&mut line, ms(200), &mut [&mut waiting]), [Some(300)], "one came back, and one is to come");
     line.leave(ms(200), waiting);
-    assert_eq!(line.available(ms(200)), 1);
+    assert_eq!(line.available(ms(200)), [1]);
     unused = join(&mut line, 1);
     assert_eq!(ask(&mut line, ms(200), &mut [&mut unused]), [None]);
-    assert_eq!(line.available(ms(200)), 0);
+    assert_eq!(line.available(ms(200)), [0]);
 }
 
 #[test]
 fn what_cannot_be_is_refused_at_once() {
     let mut line = empty(2).with_max_waiters(2);
-    assert_eq!(line.join(ms(0), 3, Instant::MAX).unwrap_err(), Refusal::Never { tokens: 3, burst: 2 });
+    assert_eq!(line.join(ms(0), 3.into()).unwrap_err(), Refusal::Never { tokens: 3, burst: 2 });
     let _first = join(&mut line, 1);
-    assert_eq!(line.join(ms(0), 3, Instant::MAX).unwrap_err(), Refusal::Never { tokens: 3, burst: 2 });
-    assert_eq!(line.join(ms(0), 2, ms(300)).unwrap_err(), Refusal::NotYet { retry_at: ms(300) });
-    let _second = line.join(ms(0), 2, ms(301)).unwrap();
-    assert_eq!(line.join(ms(0), 1, Instant::MAX).unwrap_err(), Refusal::LineFull { waiting: 2 });
-    assert_eq!((line.len(), line.queued), (2, 3));
+    assert_eq!(line.join(ms(0), 3.into()).unwrap_err(), Refusal::Never { tokens: 3, burst: 2 });
+    assert_eq!(line.join(ms(0), Demand::of([2]).before(ms(300))).unwrap_err(), Refusal::NotYet { retry_at: ms(300) });
+    let _second = line.join(ms(0), Demand::of([2]).before(ms(301))).unwrap();
+    assert_eq!(line.join(ms(0), 1.into()).unwrap_err(), Refusal::LineFull { waiting: 2 });
+    assert_eq!((line.len(), line.queued), (2, [3]));
 }
 
 #[test]
@@ -133,6 +134,74 @@ fn a_block_holds_the_line_and_then_it_goes_on_in_order() {
     assert_eq!(ask(&mut line, ms(250), &mut [&mut second, &mut first]), [Some(1100), Some(1000)]);
     assert_eq!(ask(&mut line, ms(1000), &mut [&mut second, &mut first]), [Some(1100), None]);
     assert_eq!(ask(&mut line, ms(1100), &mut [&mut second]), [None]);
+}
+
+#[test]
+fn who_is_more_urgent_goes_first_and_keeps_the_order_among_its_like() {
+    let mut line = empty(1);
+    let mut joins = |priority| line.join(ms(0), Demand::of([1]).with_priority(priority)).unwrap();
+    let [mut first, mut urgent, mut second, mut urgent_too] = [0, 9, 0, 9].map(&mut joins);
+    let mut tickets = [&mut first, &mut urgent, &mut second, &mut urgent_too];
+    assert_eq!(ask(&mut line, ms(0), &mut tickets), [Some(100), Some(100), Some(300), Some(200)]);
+    assert_eq!(ask(&mut line, ms(100), &mut tickets), [Some(300), None, Some(300), Some(200)], "and it learns so");
+    assert_eq!(
+        ask(&mut line, ms(400), &mut tickets),
+        [Some(500), None, Some(600), None],
+        "one by one, for want of a burst"
+    );
+}
+
+#[test]
+fn another_quota_reaches_those_who_wait() {
+    let mut line = empty(2);
+    let (mut light, mut heavy, mut last) = (join(&mut line, 1), join(&mut line, 2), join(&mut line, 1));
+    let woken = Arc::new(Woken::default());
+    line.watch(&light, &Waker::from(Arc::clone(&woken)));
+    assert_eq!(ask(&mut line, ms(0), &mut [&mut light, &mut heavy, &mut last]), [Some(100), Some(300), Some(400)]);
+
+    // Ten times as fast: the first is woken to learn it, the others as they become first.
+    line.set_quota(ms(0), 0, Quota::per_second(100).and_then(|quota| quota.with_burst(2)).unwrap());
+    line.take_woken().into_iter().for_each(Waker::wake);
+    assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+    assert_eq!(ask(&mut line, ms(0), &mut [&mut light]), [Some(10)]);
+    assert_eq!(ask(&mut line, ms(10), &mut [&mut light, &mut heavy]), [None, Some(30)]);
+
+    // No room for two at once any more: whoever asked for as many is told so, and those behind go on.
+    line.set_quota(ms(10), 0, Quota::per_second(10).unwrap());
+    assert_eq!(line.poll(ms(10), &mut heavy), Admission::Refused(Refusal::Never { tokens: 2, burst: 1 }));
+    assert_eq!(ask(&mut line, ms(10), &mut [&mut last]), [Some(110)]);
+    line.leave(ms(10), heavy);
+    assert_eq!(ask(&mut line, ms(110), &mut [&mut last]), [None]);
+    assert!(line.refused.is_empty() && line.is_empty());
+    line.set_quota(ms(110), 7, Quota::per_second(1).unwrap()); // There is no such limit.
+}
+
+#[test]
+fn several_limits_are_waited_for_together() {
+    let quota = |tokens, burst| Quota::per_second(tokens).and_then(|quota| quota.with_burst(burst)).unwrap();
+    let limits = || RateLimits::new([quota(10, 1), quota(100, 50)]);
+    let mut line = Line::before_several(limits(), [Counts::Calls, Counts::Weight]);
+    let mut join = |tokens| RateLimiter::join(&mut line, ms(0), tokens, Instant::MAX).unwrap();
+    let [mut first, mut second, mut third] = [50, 20, 10].map(&mut join);
+    let told = ask(&mut line, ms(0), &mut [&mut first, &mut second, &mut third]);
+    assert_eq!(told, [None, Some(200), Some(300)], "one call each, and the tokens of all before");
+    assert_eq!(ask(&mut line, ms(200), &mut [&mut second, &mut third]), [None, Some(300)]);
+    assert_eq!(ask(&mut line, ms(300), &mut [&mut third]), [None]);
+    assert_eq!(line.available(ms(400)), [1, 10]);
+}
+
+#[test]
+fn true_costs_are_settled_and_those_behind_move_forward() {
+    let mut line = empty(10);
+    let mut held = join(&mut line, 10);
+    assert_eq!(ask(&mut line, ms(1000), &mut [&mut held]), [None]);
+    let mut behind = line.join(ms(1000), 5.into()).unwrap();
+    assert_eq!(ask(&mut line, ms(1000), &mut [&mut behind]), [Some(1500)]);
+    line.commit(ms(1000), held.into_granted(), [10], [8]);
+    assert_eq!(ask(&mut line, ms(1000), &mut [&mut behind]), [Some(1300)]);
+    line.commit(ms(1000), None, [2], [3]);
+    assert_eq!(ask(&mut line, ms(1300), &mut [&mut behind]), [Some(1400)], "one more was used than acquired");
+    assert_eq!(ask(&mut line, ms(1400), &mut [&mut behind]), [None]);
 }
 
 #[test]
