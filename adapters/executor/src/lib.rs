@@ -19,6 +19,7 @@
 //! ```
 //!
 //! - [`RateLimit`] is a rate limit that tasks await.
+//! - [`KeyedRateLimit`] is a quota for each of many keys, shared by threads.
 //! - [`SharedPipeline`] makes whole calls through one [`Pipeline`](steadfast_core::pipeline::Pipeline) from many tasks.
 //! - [`Line`] is the line in which both wait: first come, first served, as a state machine.
 //!
@@ -32,10 +33,12 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+mod keyed;
 mod line;
 mod pipeline;
 mod rate_limit;
 
+pub use keyed::KeyedRateLimit;
 pub use line::{Counts, Demand, Line, Ticket};
 pub use pipeline::SharedPipeline;
 pub use rate_limit::{Held, RateLimit};
