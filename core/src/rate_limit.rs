@@ -26,6 +26,7 @@ use core::task::Waker;
 
 use crate::time::Instant;
 
+mod adaptive;
 #[cfg(target_has_atomic = "64")]
 mod atomic;
 mod gcra;
@@ -38,6 +39,7 @@ mod sliding_window;
 mod tests;
 mod token_bucket;
 
+pub use adaptive::{AdaptiveRate, PaceChange};
 #[cfg(target_has_atomic = "64")]
 pub use atomic::AtomicTokenBucket;
 pub use keyed::KeyedRateLimit;
@@ -138,5 +140,31 @@ pub trait RateLimiter {
     /// A limit whose answers never improve, and a driver that only waits for time to pass, need not care.
     fn watch(&mut self, ticket: &Self::Ticket, waker: &Waker) {
         let _ = (ticket, waker);
+    }
+
+    /// Hands out one more waker that is due, if there is one, to be [let go](Woken::let_go) once no lock is held: waking
+    /// or dropping it may run anything.
+    fn next_woken(&mut self) -> Option<Woken> {
+        None
+    }
+}
+
+/// A waker on its way out of a limit.
+#[derive(Debug)]
+#[must_use = "somebody waits to be woken"]
+pub enum Woken {
+    /// Somebody who has to ask again.
+    Wake(Waker),
+    /// Somebody who left, or has another waker now.
+    Forget(Waker),
+}
+
+impl Woken {
+    /// Wakes whom it has to, and drops the waker. Not while a lock is held.
+    pub fn let_go(self) {
+        match self {
+            Self::Wake(waker) => waker.wake(),
+            Self::Forget(waker) => drop(waker),
+        }
     }
 }

@@ -179,7 +179,7 @@ where
     fn ask(&mut self, cx: &Context<'_>) -> Step {
         let Self { call, events, .. } = self;
         let now = self.timer.now();
-        let step = self.pipeline.with(|pipeline| {
+        let step = with_wakes(self.pipeline, |pipeline| {
             let step = call.poll(now, pipeline, events);
             if let Step::Wait(_) = step {
                 call.watch(pipeline, cx.waker());
@@ -202,7 +202,7 @@ where
     fn tell(&mut self, tell: impl FnOnce(&mut Call<L::Ticket>, Instant, &mut Pipeline<L>, &mut Events)) {
         let Self { call, events, .. } = self;
         let now = self.timer.now();
-        self.pipeline.with(|pipeline| tell(call, now, pipeline, events));
+        with_wakes(self.pipeline, |pipeline| tell(call, now, pipeline, events));
         self.events.report(now, self.observer);
     }
 }
@@ -217,6 +217,21 @@ where
     fn drop(&mut self) {
         self.tell(Call::abandon);
     }
+}
+
+/// Lends out the pipeline, and then, with the lock released, wakes whomever that moved forward in line.
+fn with_wakes<S, L, R>(pipeline: &S, f: impl FnOnce(&mut Pipeline<L>) -> R) -> R
+where
+    S: Share<State = Pipeline<L>>,
+    L: RateLimiter,
+{
+    let next = |pipeline: &mut Pipeline<L>| pipeline.rate_limit_mut().and_then(L::next_woken);
+    let (result, mut woken) = pipeline.with(|pipeline| (f(pipeline), next(pipeline)));
+    while let Some(due) = woken {
+        due.let_go();
+        woken = pipeline.with(next);
+    }
+    result
 }
 
 /// Asks until the answer is something else than to wait until some time, and sleeps meanwhile.

@@ -1,10 +1,10 @@
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::task::Waker;
 use std::time::Duration;
 
 use steadfast_core::rate_limit::{
-    Admission, Quota, RateLimiter, RateLimits, Refusal, RefusedBy, Reservations, TokenBucket,
+    Admission, Quota, RateLimiter, RateLimits, Refusal, RefusedBy, Reservations, TokenBucket, Woken,
 };
 use steadfast_core::time::Instant;
 
@@ -20,8 +20,12 @@ const MAX_WAITERS: usize = 65_536;
 ///
 /// The buckets hold only tokens that were granted, and only the first in line can be granted any, so a light request
 /// never overtakes a heavy one. Everybody in line is told a time and asks again then; whoever asks grants everybody
-/// whose turn has come by then, itself included. So nobody depends on anybody else being polled: a waiter that was
-/// forgotten costs its own tokens, and nobody their turn.
+/// whose turn has come by then, itself included. So nobody depends on anybody else being polled.
+///
+/// Tokens are granted as of when somebody asks for them, never as of when they were due: callers that come late cannot
+/// meet and exceed the burst together. So the times that are told are estimates. One who comes late makes those behind
+/// it later by as much as the buckets overflow meanwhile, and one who was forgotten by what it asked for; a burst of a
+/// few tokens more than what comes in during the lateness (a timer's tick) absorbs it.
 ///
 /// Somebody who leaves, and a quota that is raised, make the times of others earlier. The first in line is woken to
 /// learn its own; the others learn theirs as they become first, and those that are never woken still have the later
@@ -29,7 +33,7 @@ const MAX_WAITERS: usize = 65_536;
 ///
 /// Invariants, each the name of a test:
 /// - *first come, first served*: grants go out in the order of joining, within each priority.
-/// - *a forgotten waiter holds up nobody*: everybody behind it is granted no later than it was told on joining.
+/// - *a forgotten waiter is passed*: it costs what it asked for, and nobody behind it needs it to be polled.
 /// - *those behind a leaver move forward*: as if it had never joined.
 /// - *nothing is spent twice or lost*: granted tokens are used, or go back when their holder leaves.
 /// - *another quota reaches those who wait*: their times change with it, and whoever can never be served is told so.
@@ -43,8 +47,8 @@ pub struct Line<const K: usize = 1> {
     counts: [Counts; K],
     /// Who waits, in the order in which they are served.
     waiting: BTreeMap<Place, Waiter<K>>,
-    /// What was granted to somebody who has not asked since, as long as any of it could still be given back.
-    granted: BTreeMap<Place, Reservations<K>>,
+    /// What was granted to somebody who has not asked since, until the buckets have refilled it; then it has expired.
+    granted: BTreeMap<Place, (Reservations<K>, [u32; K])>,
     /// Who was told that it can never be served, and has not asked since.
     refused: BTreeMap<Place, Refusal>,
     /// How many tokens of each limit those who wait ask for, all together.
@@ -53,8 +57,8 @@ pub struct Line<const K: usize = 1> {
     /// Whoever joined before this may have been told a time that has become earlier since.
     outdated_before: u64,
     max_waiters: usize,
-    /// Whom to wake as soon as no lock is held.
-    woken: Vec<Waker>,
+    /// Whom to wake or forget as soon as no lock is held.
+    woken: VecDeque<Woken>,
 }
 
 /// A place in line: higher priorities first, and then the order of joining.
@@ -116,10 +120,6 @@ impl<const K: usize> Demand<K> {
         Self { priority, ..self }
     }
 
-    pub(crate) const fn weights(&self) -> [u32; K] {
-        self.weights
-    }
-
     pub(crate) const fn deadline(&self) -> Instant {
         self.deadline
     }
@@ -144,18 +144,18 @@ pub struct Ticket<const K: usize = 1>(Standing<K>);
 
 #[derive(Debug)]
 enum Standing<const K: usize> {
-    Waiting(Place),
-    /// With what can be given back, if it was not refilled long since.
-    Granted(Option<Reservations<K>>),
+    /// With what it asks for.
+    Waiting(Place, [u32; K]),
+    Granted(Reservations<K>),
     Refused(Refusal),
 }
 
 impl<const K: usize> Ticket<K> {
-    /// What was granted, to be settled later; `None` if nothing was, or none of it could be given back any more.
+    /// What was granted, to be settled later; `None` if nothing was.
     pub(crate) fn into_granted(self) -> Option<Reservations<K>> {
         match self.0 {
-            Standing::Granted(granted) => granted,
-            Standing::Waiting(_) | Standing::Refused(_) => None,
+            Standing::Granted(granted) => Some(granted),
+            Standing::Waiting(..) | Standing::Refused(_) => None,
         }
     }
 }
@@ -185,7 +185,7 @@ impl<const K: usize> Line<K> {
             next: 0,
             outdated_before: 0,
             max_waiters: MAX_WAITERS,
-            woken: Vec::new(),
+            woken: VecDeque::new(),
         }
     }
 
@@ -206,7 +206,8 @@ impl<const K: usize> Line<K> {
     }
 
     /// How many tokens of each limit somebody who joins at `now` would get at once.
-    pub fn available(&self, now: Instant) -> [u32; K] {
+    pub fn available(&mut self, now: Instant) -> [u32; K] {
+        self.serve(now);
         if self.is_empty() { self.limits.available(now) } else { [0; K] }
     }
 
@@ -220,7 +221,7 @@ impl<const K: usize> Line<K> {
         self.serve(now);
         if self.waiting.is_empty() && now < deadline {
             match self.take_now(now, weights) {
-                Ok(reservations) => return Ok(Ticket(Standing::Granted(Some(reservations)))),
+                Ok(reservations) => return Ok(Ticket(Standing::Granted(reservations))),
                 Err(Refusal::NotYet { .. }) => {}
                 Err(never) => return Err(never),
             }
@@ -230,15 +231,15 @@ impl<const K: usize> Line<K> {
         let place = (Reverse(priority), self.next);
         let until = self.turn(now, place, weights);
         let Some(until) = until.filter(|until| *until < deadline) else {
-            return Err(Refusal::not_yet(until));
+            // Where it is the deadline that has passed, the tokens may be there; later than now is soon enough.
+            return Err(Refusal::not_yet(until.map(|until| until.max(now + Duration::from_nanos(1)))));
         };
         if self.waiting.len() >= self.max_waiters {
             return Err(Refusal::LineFull { waiting: self.waiting.len() });
         }
         self.next += 1;
-        add(&mut self.queued, weights);
-        self.waiting.insert(place, Waiter { weights, until, waker: None });
-        Ok(Ticket(Standing::Waiting(place)))
+        self.insert(place, weights, until);
+        Ok(Ticket(Standing::Waiting(place, weights)))
     }
 
     /// Keeps another quota for one of the limits (from 0, in their order) from now on. Those who wait go by it at once.
@@ -248,24 +249,15 @@ impl<const K: usize> Line<K> {
         if let Some(limit) = self.limits.limits_mut().get_mut(limit) {
             limit.set_quota(now, quota);
             self.serve(now);
-            self.moved_forward();
+            self.outdate_and_wake_first();
         }
     }
 
     /// Settles what was granted with what was used in truth. See [`TokenBucket::commit`].
-    pub(crate) fn commit(&mut self, now: Instant, granted: Option<Reservations<K>>, weights: [u32; K], used: [u32; K]) {
-        match granted {
-            Some(reservations) => self.limits.commit(now, reservations, used),
-            None => self.limits.debit(now, std::array::from_fn(|limit| used[limit].saturating_sub(weights[limit]))),
-        }
+    pub(crate) fn commit(&mut self, now: Instant, granted: Reservations<K>, used: [u32; K]) {
+        self.limits.commit(now, granted, used);
         self.serve(now);
-        self.moved_forward();
-    }
-
-    /// Whom to wake, now that something has changed. To be called, and the wakers to be woken, whenever the line was
-    /// used and no lock is held.
-    pub fn take_woken(&mut self) -> Vec<Waker> {
-        std::mem::take(&mut self.woken)
+        self.outdate_and_wake_first();
     }
 
     /// Takes tokens that are there now.
@@ -279,24 +271,30 @@ impl<const K: usize> Line<K> {
         while let Some((place, weights)) = self.first() {
             match self.take_now(now, weights) {
                 Ok(reservations) => {
-                    self.granted.insert(place, reservations);
+                    self.granted.insert(place, (reservations, weights));
                 }
                 Err(Refusal::NotYet { .. }) => break,
                 Err(never) => {
                     self.refused.insert(place, never);
                 }
             }
-            let waker = self.remove(place).and_then(|waiter| waiter.waker);
-            self.woken.extend(waker);
+            if let Some(Waiter { waker: Some(waker), .. }) = self.remove(place) {
+                self.woken.push_back(Woken::Wake(waker));
+            }
             self.wake_first_if_outdated();
         }
-        // Whoever was granted tokens and never asked again holds nothing by now that could be given back.
+        // What was granted to somebody who never asked again: the buckets have refilled it, and it is nobody's.
         while let Some(oldest) = self.granted.first_entry() {
-            if self.limits.is_refundable(now, oldest.get()) {
+            if self.limits.is_refundable(now, &oldest.get().0) {
                 break;
             }
             drop(oldest.remove());
         }
+    }
+
+    fn insert(&mut self, place: Place, weights: [u32; K], until: Instant) {
+        add(&mut self.queued, weights);
+        self.waiting.insert(place, Waiter { weights, until, waker: None });
     }
 
     fn first(&self) -> Option<(Place, [u32; K])> {
@@ -313,13 +311,13 @@ impl<const K: usize> Line<K> {
     fn wake_first_if_outdated(&mut self) {
         if let Some(mut first) = self.waiting.first_entry() {
             if first.key().1 < self.outdated_before {
-                self.woken.extend(first.get_mut().waker.take());
+                self.woken.extend(first.get_mut().waker.take().map(Woken::Wake));
             }
         }
     }
 
-    /// Notes that everybody in line may be served earlier than it was told.
-    fn moved_forward(&mut self) {
+    /// Notes that everybody in line may be served earlier than it was told, the first included.
+    fn outdate_and_wake_first(&mut self) {
         self.outdated_before = self.next;
         self.wake_first_if_outdated();
     }
@@ -332,15 +330,25 @@ impl<const K: usize> Line<K> {
             Some((last, _)) if *last < place => ahead = self.queued,
             _ => self.waiting.range(..place).for_each(|(_, waiter)| add(&mut ahead, waiter.weights)),
         }
-        add(&mut ahead, weights);
+        // Who asks for none at all waits until one is there.
+        add(&mut ahead, weights.map(|weight| weight.max(1)));
         self.limits.ready_at_after(now, ahead)
     }
 
-    /// Hands out what was decided about a place, if it is no longer in line.
-    fn decided(&mut self, place: Place) -> Standing<K> {
-        match self.refused.remove(&place) {
-            Some(refusal) => Standing::Refused(refusal),
-            None => Standing::Granted(self.granted.remove(&place)),
+    /// How somebody stands who was waiting and is no longer in line.
+    fn decided(&mut self, now: Instant, place: Place, weights: [u32; K]) -> Standing<K> {
+        if let Some(refusal) = self.refused.remove(&place) {
+            return Standing::Refused(refusal);
+        }
+        if let Some((reservations, _)) = self.granted.remove(&place) {
+            return Standing::Granted(reservations);
+        }
+        // Its grant has expired, so it waits again, in the same place.
+        self.insert(place, weights, now);
+        self.serve(now);
+        match self.granted.remove(&place) {
+            Some((reservations, _)) => Standing::Granted(reservations),
+            None => Standing::Waiting(place, weights),
         }
     }
 }
@@ -365,50 +373,85 @@ impl<const K: usize> RateLimiter for Line<K> {
     }
 
     fn poll(&mut self, now: Instant, ticket: &mut Ticket<K>) -> Admission {
-        if let Standing::Waiting(place) = ticket.0 {
+        if let Standing::Waiting(place, weights) = ticket.0 {
+            // Who asks need not be woken; if it has to wait, it leaves its waker anew.
+            let own = self.waiting.get_mut(&place).and_then(|waiter| waiter.waker.take());
+            self.woken.extend(own.map(Woken::Forget));
             self.serve(now);
-            let first = self.first().map(|(place, _)| place);
-            match self.waiting.get(&place) {
-                None => ticket.0 = self.decided(place),
-                // The first in line can have an exact time for nothing. Others keep the one they were told, unless it
-                // has passed because a server has blocked everybody since, or somebody more urgent came.
-                Some(waiter) if first == Some(place) || waiter.until <= now => {
-                    let until = self.turn(now, place, waiter.weights).unwrap_or(Instant::MAX);
-                    if let Some(waiter) = self.waiting.get_mut(&place) {
-                        waiter.until = until;
-                    }
-                    return Admission::Wait(until);
-                }
-                Some(waiter) => return Admission::Wait(waiter.until),
+            if !self.waiting.contains_key(&place) {
+                ticket.0 = self.decided(now, place, weights);
             }
         }
-        match &ticket.0 {
-            Standing::Refused(refusal) => Admission::Refused(*refusal),
-            Standing::Granted(_) | Standing::Waiting(_) => Admission::Granted,
+        let place = match &ticket.0 {
+            Standing::Granted(_) => return Admission::Granted,
+            Standing::Refused(refusal) => return Admission::Refused(*refusal),
+            Standing::Waiting(place, _) => *place,
+        };
+        let is_first = self.first().is_some_and(|(first, _)| first == place);
+        match self.waiting.get(&place) {
+            // The first in line can have an exact time for nothing. Others keep the one they were told, unless it has
+            // passed: somebody came late, somebody more urgent came, or a server has blocked everybody.
+            Some(waiter) if waiter.until > now && !is_first => Admission::Wait(waiter.until),
+            _ => {
+                let weights = self.waiting.get(&place).map_or([0; K], |waiter| waiter.weights);
+                let until = self.turn(now, place, weights).unwrap_or(Instant::MAX);
+                if let Some(waiter) = self.waiting.get_mut(&place) {
+                    waiter.until = until;
+                }
+                Admission::Wait(until)
+            }
         }
     }
 
     fn leave(&mut self, now: Instant, ticket: Ticket<K>) {
-        let standing = match ticket.0 {
-            Standing::Waiting(place) if self.remove(place).is_none() => self.decided(place),
-            standing => standing,
+        let first = self.first().map(|(first, _)| first);
+        let granted = match ticket.0 {
+            Standing::Granted(reservations) => Some(reservations),
+            Standing::Refused(_) => None,
+            Standing::Waiting(place, _) => match self.remove(place) {
+                Some(waiter) => {
+                    self.woken.extend(waiter.waker.map(Woken::Forget));
+                    // Those behind it are served earlier now; but the first in line is not, unless it was this.
+                    self.outdated_before = self.next;
+                    if first == Some(place) {
+                        self.wake_first_if_outdated();
+                    }
+                    None
+                }
+                None => {
+                    self.refused.remove(&place);
+                    self.granted.remove(&place).map(|(reservations, _)| reservations)
+                }
+            },
         };
-        if let Standing::Granted(Some(unused)) = standing {
-            self.limits.cancel(now, unused);
+        if let Some(reservations) = granted {
+            self.limits.cancel(now, reservations);
+            self.outdate_and_wake_first();
         }
-        self.moved_forward();
     }
 
+    /// Takes back what was granted and not asked for since: it would be used before `until`.
     fn block_until(&mut self, until: Instant) {
+        while let Some((place, (reservations, weights))) = self.granted.pop_last() {
+            // As of the latest time that the limits have seen.
+            self.limits.cancel(Instant::EPOCH, reservations);
+            self.insert(place, weights, until);
+        }
         self.limits.block_until(until);
     }
 
     fn watch(&mut self, ticket: &Ticket<K>, waker: &Waker) {
-        if let Standing::Waiting(place) = ticket.0 {
-            if let Some(waiter) = self.waiting.get_mut(&place) {
-                waiter.waker = Some(waker.clone());
-            }
+        let Standing::Waiting(place, _) = ticket.0 else {
+            return;
+        };
+        if let Some(waiter) = self.waiting.get_mut(&place) {
+            let known = waiter.waker.replace(waker.clone());
+            self.woken.extend(known.map(Woken::Forget));
         }
+    }
+
+    fn next_woken(&mut self) -> Option<Woken> {
+        self.woken.pop_front()
     }
 }
 

@@ -1,6 +1,5 @@
 use std::future::Future;
 use std::sync::{Arc, Mutex};
-use std::task::Waker;
 
 use steadfast_core::event::Observer;
 use steadfast_core::outcome::Outcome;
@@ -105,14 +104,7 @@ impl<T: Timer, O: Observer> SharedPipeline<T, O> {
 impl Share for Policies {
     type State = Pipeline<Line>;
 
-    /// Wakes whoever was moved forward in line, once the lock is released.
     fn with<R>(&self, f: impl FnOnce(&mut Pipeline<Line>) -> R) -> R {
-        let (result, woken) = {
-            let mut pipeline = lock(&self.pipeline);
-            let result = f(&mut pipeline);
-            (result, pipeline.rate_limit_mut().map_or_else(Vec::new, Line::take_woken))
-        };
-        woken.into_iter().for_each(Waker::wake);
-        result
+        f(&mut lock(&self.pipeline))
     }
 }

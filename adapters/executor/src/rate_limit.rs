@@ -1,7 +1,7 @@
 use std::future::Future;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Waker};
+use std::task::Context;
 use std::time::Duration;
 
 use steadfast_core::rate_limit::{Admission, Quota, RateLimiter, RateLimits, Refusal, Reservations};
@@ -89,7 +89,7 @@ impl<T: Timer, const K: usize> RateLimit<T, K> {
         })
         .await?;
         let granted = place.ticket.take().and_then(Ticket::into_granted);
-        Ok(Held { limit: self, granted, weights: demand.weights() })
+        Ok(Held { limit: self, granted })
     }
 
     /// Takes what is demanded without waiting.
@@ -99,7 +99,7 @@ impl<T: Timer, const K: usize> RateLimit<T, K> {
     pub fn try_acquire(&self, demand: impl Into<Demand<K>>) -> Result<Held<'_, T, K>, Refusal> {
         let demand = demand.into();
         let granted = self.with(|line, now| line.join(now, demand.before(now + Duration::from_nanos(1))))?;
-        Ok(Held { limit: self, granted: granted.into_granted(), weights: demand.weights() })
+        Ok(Held { limit: self, granted: granted.into_granted() })
     }
 
     /// Runs `operation` once what is demanded is there.
@@ -127,7 +127,7 @@ impl<T: Timer, const K: usize> RateLimit<T, K> {
 
     /// How many tokens of each limit somebody who asks now would get at once.
     pub fn available(&self) -> [u32; K] {
-        self.with(|line, now| line.available(now))
+        self.with(Line::available)
     }
 
     /// How many wait.
@@ -141,12 +141,16 @@ impl<T: Timer, const K: usize> RateLimit<T, K> {
     }
 
     fn with<R>(&self, f: impl FnOnce(&mut Line<K>, Instant) -> R) -> R {
-        let now = self.timer.now();
-        let (result, woken) = {
+        let (result, mut woken) = {
             let mut line = lock(&self.line);
-            (f(&mut line, now), line.take_woken())
+            // Read under the lock, so that time does not step back from one thread to the next.
+            let now = self.timer.now();
+            (f(&mut line, now), line.next_woken())
         };
-        woken.into_iter().for_each(Waker::wake);
+        while let Some(due) = woken {
+            due.let_go();
+            woken = lock(&self.line).next_woken();
+        }
         result
     }
 }
@@ -157,8 +161,8 @@ impl<T: Timer, const K: usize> RateLimit<T, K> {
 #[derive(Debug)]
 pub struct Held<'a, T: Timer, const K: usize = 1> {
     limit: &'a RateLimit<T, K>,
+    /// Not there if it was granted to a ticket that has gone, which cannot be; then there is nothing to settle.
     granted: Option<Reservations<K>>,
-    weights: [u32; K],
 }
 
 impl<T: Timer, const K: usize> Held<'_, T, K> {
@@ -167,8 +171,9 @@ impl<T: Timer, const K: usize> Held<'_, T, K> {
     /// If it was less, what has not been refilled in the meantime goes back, and those in line move forward. If it was
     /// more, the difference is owed, and those in line wait for it.
     pub fn commit(self, used: [u32; K]) {
-        let Self { limit, granted, weights } = self;
-        limit.with(|line, now| line.commit(now, granted, weights, used));
+        if let Some(granted) = self.granted {
+            self.limit.with(|line, now| line.commit(now, granted, used));
+        }
     }
 
     /// Gives everything back, because nothing was used.

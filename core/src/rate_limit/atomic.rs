@@ -1,12 +1,10 @@
-use core::cmp;
 #[cfg(not(loom))]
 use core::sync::atomic::{AtomicU64, Ordering};
 
 #[cfg(loom)]
 use loom::sync::atomic::{AtomicU64, Ordering};
 
-use super::gcra::Taken;
-use super::{Quota, Refusal, Reservation};
+use super::{Quota, Refusal};
 use crate::time::Instant;
 
 /// A [`TokenBucket`](super::TokenBucket) that threads share without a lock.
@@ -31,27 +29,25 @@ use crate::time::Instant;
 ///
 /// # When not to use it
 ///
-/// Where the quota changes while it runs, or callers have to wait in line: both need the bucket in a cell.
+/// Where the quota changes while it runs, tokens are reserved or given back, or callers have to wait in line: these need
+/// the bucket in a cell.
 #[derive(Debug)]
 pub struct AtomicTokenBucket {
     quota: Quota,
     full_at: AtomicU64,
-    /// The least that `full_at` may be, since a server blocked us. Written before `full_at` is raised to it, and read
-    /// after `full_at`: so whoever lowers a raised `full_at` knows how far it may.
-    floor: AtomicU64,
 }
 
 impl AtomicTokenBucket {
     #[cfg(not(loom))]
     /// A full bucket.
     pub const fn new(quota: Quota) -> Self {
-        Self { quota, full_at: AtomicU64::new(0), floor: AtomicU64::new(0) }
+        Self { quota, full_at: AtomicU64::new(0) }
     }
 
     #[cfg(loom)]
     /// A full bucket.
     pub fn new(quota: Quota) -> Self {
-        Self { quota, full_at: AtomicU64::new(0), floor: AtomicU64::new(0) }
+        Self { quota, full_at: AtomicU64::new(0) }
     }
 
     /// The quota that it keeps.
@@ -70,53 +66,23 @@ impl AtomicTokenBucket {
     /// # Errors
     /// [`Refusal::NotYet`] until they are there; [`Refusal::Never`] if `n` is more than the burst.
     pub fn try_acquire(&self, now: Instant, n: u32) -> Result<(), Refusal> {
-        self.take(now, n, |ready_at| ready_at <= now).map(drop)
-    }
-
-    /// Takes `n` tokens now, to be used when the reservation says. See
-    /// [`TokenBucket::reserve`](super::TokenBucket::reserve).
-    ///
-    /// # Errors
-    /// [`Refusal::NotYet`], and nothing is taken, if they would be ready only at `deadline` or later;
-    /// [`Refusal::Never`] if `n` is more than the burst.
-    pub fn reserve(&self, now: Instant, n: u32, deadline: Instant) -> Result<Reservation, Refusal> {
-        let Taken { full_at, ready_at } = self.take(now, n, |ready_at| ready_at < deadline)?;
-        Ok(Reservation { ready_at, full_at, tokens: n, epoch: 0 })
-    }
-
-    /// Gives reserved tokens back. See [`TokenBucket::cancel`](super::TokenBucket::cancel).
-    #[allow(clippy::needless_pass_by_value)] // Taken by value: tokens are given back once.
-    pub fn cancel(&self, now: Instant, reservation: Reservation) {
-        let refund = self.quota.refund(&reservation, now, reservation.tokens());
-        let give_back = |full_at: u64| {
-            let floor = self.floor.load(Ordering::Acquire);
-            Some(cmp::max(full_at.saturating_sub(refund), floor))
-        };
-        // It always gives a new value, so it cannot fail.
-        let _ = self.full_at.fetch_update(Ordering::AcqRel, Ordering::Acquire, give_back);
+        let mut full_at = self.full_at.load(Ordering::Acquire);
+        loop {
+            let taken = match self.quota.take(full_at, now, n)? {
+                Some(taken) if taken.ready_at <= now => taken,
+                taken => return Err(Refusal::not_yet(taken.map(|taken| taken.ready_at))),
+            };
+            match self.full_at.compare_exchange_weak(full_at, taken.full_at, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return Ok(()),
+                Err(current) => full_at = current,
+            }
+        }
     }
 
     /// Admits nothing before `until`, because the server said so. See
     /// [`TokenBucket::block_until`](super::TokenBucket::block_until).
     pub fn block_until(&self, until: Instant) {
-        let blocked = self.quota.blocked(until);
-        self.floor.fetch_max(blocked, Ordering::AcqRel);
-        self.full_at.fetch_max(blocked, Ordering::AcqRel);
-    }
-
-    /// Takes `n` tokens, if the time at which they are ready is good enough.
-    fn take(&self, now: Instant, n: u32, good: impl Fn(Instant) -> bool) -> Result<Taken, Refusal> {
-        let mut full_at = self.full_at.load(Ordering::Acquire);
-        loop {
-            let taken = match self.quota.take(full_at, now, n)? {
-                Some(taken) if good(taken.ready_at) => taken,
-                taken => return Err(Refusal::not_yet(taken.map(|taken| taken.ready_at))),
-            };
-            match self.full_at.compare_exchange_weak(full_at, taken.full_at, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => return Ok(taken),
-                Err(current) => full_at = current,
-            }
-        }
+        self.full_at.fetch_max(self.quota.blocked(until), Ordering::AcqRel);
     }
 }
 
@@ -131,7 +97,6 @@ mod tests {
     fn it_decides_exactly_as_the_plain_bucket_does() {
         let quota = Quota::new(7, Duration::from_millis(3)).and_then(|quota| quota.with_burst(5)).unwrap();
         let (atomic, mut plain) = (AtomicTokenBucket::new(quota), TokenBucket::new(quota));
-        let mut held = None;
         // A simple generator, so that the script is the same each time and reaches every branch.
         let mut random = 1_u64;
         let mut now = Instant::EPOCH;
@@ -140,18 +105,7 @@ mod tests {
             now += Duration::from_nanos(random >> 45);
             let n = u32::try_from(random >> 40 & 7).unwrap();
             match random >> 35 & 7 {
-                0..=3 => assert_eq!(atomic.try_acquire(now, n), plain.try_acquire(now, n)),
-                4..=5 => {
-                    let both = (atomic.reserve(now, n, Instant::MAX), plain.reserve(now, n, Instant::MAX));
-                    assert_eq!(both.0, both.1);
-                    held = both.0.ok().zip(both.1.ok());
-                }
-                6 => {
-                    if let Some((one, other)) = held.take() {
-                        atomic.cancel(now, one);
-                        plain.cancel(now, other);
-                    }
-                }
+                0..=6 => assert_eq!(atomic.try_acquire(now, n), plain.try_acquire(now, n)),
                 _ => {
                     atomic.block_until(now + Duration::from_micros(n.into()));
                     plain.block_until(now + Duration::from_micros(n.into()));

@@ -1,9 +1,7 @@
 //! The generic cell rate algorithm (ITU-T I.371, Annex A) as pure functions over the one word of a bucket's state:
 //! when it will be full again, in units of its quota. Every form of the bucket is a place to keep that word.
 
-use core::cmp;
-
-use super::{Quota, Refusal, Reservation};
+use super::{Quota, Refusal};
 use crate::time::Instant;
 
 /// What taking tokens leads to.
@@ -20,10 +18,9 @@ impl Quota {
         if n > burst {
             return Err(Refusal::Never { tokens: n, burst });
         }
+        let taken = self.look(full_at, now, n.max(1).into());
         // None at all are admitted when one would be, and leave it there.
-        let asked = self.look(full_at, now, n.max(1).into());
-        let free = if n == 0 { self.unit_cost() } else { 0 };
-        Ok(asked.map(|taken| Taken { full_at: taken.full_at - free, ..taken }))
+        Ok(if n == 0 { taken.map(|taken| Taken { full_at, ..taken }) } else { taken })
     }
 
     /// What taking so many tokens would lead to, burst or no burst.
@@ -48,15 +45,6 @@ impl Quota {
         let missing = full_at.saturating_sub(self.units_passed(now));
         let tokens = self.capacity().saturating_sub(missing) / self.unit_cost();
         u32::try_from(tokens).unwrap_or(u32::MAX)
-    }
-
-    /// How much of a reservation can be given back at `now`, if `unused` of its tokens were not used.
-    ///
-    /// What the bucket has refilled in the meantime cannot: it may have been full, and then what was to be given back
-    /// was never missing. All of it is left until the reservation is ready, and less and less afterwards.
-    pub(super) fn refund(&self, reservation: &Reservation, now: Instant, unused: u32) -> u64 {
-        let not_refilled = reservation.full_at.saturating_sub(self.units_begun(now));
-        cmp::min(self.unit_cost().saturating_mul(unused.into()), not_refilled)
     }
 
     /// When a bucket is full that gives its first token at `until` and none before.

@@ -4,6 +4,9 @@ use core::time::Duration;
 use crate::settings::{InvalidSetting, at_least_one};
 use crate::time::{Instant, saturating_nanos};
 
+/// The most units to a nanosecond.
+const FINEST: u64 = 4;
+
 /// The largest capacity of a bucket in its own units: a quarter of the state's range, so that sums of two never wrap.
 const MAX_CAPACITY: u64 = 1 << 62;
 
@@ -28,6 +31,9 @@ const MAX_CAPACITY: u64 = 1 << 62;
 ///
 /// A burst of *b* lets up to *b* tokens go at once after a rest, and then the rate; so one period may see the rate plus
 /// *b*. A request heavier than the burst can never be admitted.
+///
+/// A limit admits exactly what its quota says, and nothing beyond it: where a time is no whole number of the units that
+/// it counts in (a nanosecond at most), it is rounded against the caller. After 146 years on the same clock it stops.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Quota {
     tokens: u32,
@@ -44,11 +50,12 @@ pub struct Quota {
 ///
 /// A token is worth a *whole* number of units, which is why nothing drifts: only the passing of time is rounded, each
 /// time afresh from the epoch, and never the sum of what was spent. Where the time between two tokens is a whole number
-/// of nanoseconds the unit is the nanosecond itself; elsewhere it is a little longer.
+/// of nanoseconds the unit is the nanosecond itself; where it is one of halves, thirds or quarters, it is that. These
+/// are exact. Elsewhere a unit is a little more than a quarter of a nanosecond, and rounded against the caller.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Scale {
     Nanosecond,
-    /// So many units in so many nanoseconds, of which there are more.
+    /// So many units in so many nanoseconds.
     Units {
         units: u64,
         nanos: NonZeroU64,
@@ -126,20 +133,31 @@ impl Quota {
         if let Err(error) = at_least_one("burst", burst) {
             return Err(error);
         }
-        let Some(nanos) = NonZeroU64::new(saturating_nanos(period)) else {
+        if period.as_nanos() > u64::MAX as u128 {
+            return Err(InvalidSetting::time("period", period, "at most 584 years"));
+        }
+        let nanos = saturating_nanos(period);
+        if nanos == 0 {
             return Err(InvalidSetting::time("period", period, "more than zero"));
-        };
-        if nanos.get() < tokens as u64 {
+        }
+        if nanos < tokens as u64 {
             return Err(InvalidSetting::count("tokens", tokens as u64, "at most one per nanosecond of the period"));
         }
-        // As fine a unit as fits: no shorter than a nanosecond, so that time never overflows the state, and long enough
-        // that a full bucket does not either. One token a day with a burst of four thousand million is a real quota.
-        let finest = nanos.get() / tokens as u64;
+        let divisor = gcd(nanos, tokens as u64);
+        let (nanos, tokens_in_nanos) = (nanos / divisor, tokens as u64 / divisor);
+
+        // As fine a unit as fits: four to the nanosecond, so that time overflows the state only after 146 years, and
+        // long enough that a full bucket does not. One token a day with a burst of four thousand million is a quota too.
+        let per_nano = if tokens_in_nanos <= FINEST { tokens_in_nanos } else { FINEST };
+        let per_nano = if nanos <= u64::MAX / FINEST { per_nano } else { 1 };
+        let finest = nanos * per_nano / tokens_in_nanos;
         let coarsest = MAX_CAPACITY / burst as u64;
         let unit_cost = if finest < coarsest { finest } else { coarsest };
-        // At most `nanos`, by the choice of `unit_cost`.
-        let units = unit_cost * tokens as u64;
-        let scale = if units == nanos.get() { Scale::Nanosecond } else { Scale::Units { units, nanos } };
+        let units = unit_cost * tokens_in_nanos;
+        let scale = match NonZeroU64::new(nanos) {
+            Some(nanos) if units != nanos.get() => Scale::Units { units, nanos },
+            _ => Scale::Nanosecond,
+        };
         Ok(Self { tokens, period, burst, scale, unit_cost, capacity: unit_cost * burst as u64 })
     }
 
@@ -190,7 +208,14 @@ impl Quota {
     }
 }
 
-/// A unit is no shorter than a nanosecond, so there are never more of them than a `u64` of nanoseconds.
+/// Where there are more units than the state can count, time stands still, and nothing is admitted any more.
 fn at_most_u64(units: u128) -> u64 {
     u64::try_from(units).unwrap_or(u64::MAX)
+}
+
+const fn gcd(mut a: u64, mut b: u64) -> u64 {
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
 }

@@ -135,15 +135,16 @@ fn a_cancelled_reservation_gives_back_what_was_not_refilled() {
 }
 
 #[test]
-fn cancelling_a_waiting_reservation_refunds_it_whole() {
-    let mut bucket = ten_per_second(2);
-    assert_eq!(bucket.try_acquire(ms(0), 2), Ok(()));
-    let waiting = bucket.reserve(ms(0), 2, Instant::MAX).unwrap();
-    let behind = bucket.reserve(ms(50), 1, Instant::MAX).unwrap();
-    bucket.cancel(ms(199), waiting);
-    // The one behind keeps its time; the next in line gets what came free.
-    assert_eq!(behind.ready_at(), ms(300));
-    assert_eq!(bucket.ready_at(ms(199), 1), Ok(Some(ms(200))));
+fn a_waiting_reservation_comes_back_as_far_as_the_burst_has_room() {
+    for (behind, want) in [(0, ms(199)), (1, ms(300)), (2, ms(500))] {
+        let mut bucket = ten_per_second(2);
+        assert_eq!(bucket.try_acquire(ms(0), 2), Ok(()));
+        let waiting = bucket.reserve(ms(0), 2, Instant::MAX).unwrap();
+        assert_eq!(waiting.ready_at(), ms(200));
+        let _behind = bucket.reserve(ms(50), behind, Instant::MAX).unwrap();
+        bucket.cancel(ms(199), waiting);
+        assert_eq!(bucket.ready_at(ms(199), 1), Ok(Some(want)), "{behind} behind");
+    }
 }
 
 #[test]
@@ -212,6 +213,7 @@ fn a_quota_that_cannot_be_is_refused_by_name() {
         (Quota::new(1, Duration::ZERO), "period", Value::Time(Duration::ZERO)),
         (Quota::per_second(1_000_000_001), "tokens", Value::Count(1_000_000_001)),
         (Quota::new(2, Duration::from_nanos(1)), "tokens", Value::Count(2)),
+        (Quota::new(1000, Duration::MAX), "period", Value::Time(Duration::MAX)),
         (Quota::new(1, second).and_then(|quota| quota.with_burst(0)), "burst", Value::Count(0)),
     ] {
         match got {
@@ -221,7 +223,8 @@ fn a_quota_that_cannot_be_is_refused_by_name() {
             other => panic!("{other:?}"),
         }
     }
-    for (tokens, period) in [(1, Duration::MAX), (u32::MAX, Duration::MAX), (1_000_000_000, second)] {
+    let longest = Duration::from_nanos(u64::MAX);
+    for (tokens, period) in [(1, longest), (u32::MAX, longest), (1_000_000_000, second)] {
         assert!(Quota::new(tokens, period).unwrap().with_burst(u32::MAX).is_ok());
     }
 }

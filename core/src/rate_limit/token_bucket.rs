@@ -28,7 +28,7 @@ use crate::time::Instant;
 /// # How it works
 ///
 /// The generic cell rate algorithm (ITU-T I.371, Annex A). The state is one `u64`: when the bucket will be full
-/// again (and a second one, that keeps a server's block from being refunded). Taking tokens moves that into the future; time catches up with it. It is kept in units of which each token
+/// again. Taking tokens moves that into the future; time catches up with it. It is kept in units of which each token
 /// is worth a whole number, so that no rounding ever accumulates.
 ///
 /// ```text
@@ -47,9 +47,11 @@ use crate::time::Instant;
 pub struct TokenBucket {
     quota: Quota,
     full_at: u64,
-    /// The least that `full_at` may be, since a server blocked us: a refund is no reason to come back earlier.
-    floor: u64,
     blocked_until: Instant,
+    /// The latest time at which tokens were asked for and taken.
+    latest: Instant,
+    /// How many units were ever given back out of turn, with others taken after them. Wraps.
+    given_back: u64,
     /// Counts the changes of quota, so that a reservation under an earlier one is recognised.
     epoch: u32,
 }
@@ -61,11 +63,13 @@ pub struct TokenBucket {
 #[derive(Debug, Eq, PartialEq)]
 #[must_use = "the tokens are spent; use them at `ready_at` or give them back with `cancel`"]
 pub struct Reservation {
-    pub(super) ready_at: Instant,
-    /// What `full_at` was, just after these tokens were taken.
-    pub(super) full_at: u64,
-    pub(super) tokens: u32,
-    pub(super) epoch: u32,
+    ready_at: Instant,
+    tokens: u32,
+    /// What the bucket was like before and after.
+    before: u64,
+    after: u64,
+    given_back: u64,
+    epoch: u32,
 }
 
 impl Reservation {
@@ -92,7 +96,7 @@ pub struct Snapshot {
 impl TokenBucket {
     /// A full bucket.
     pub const fn new(quota: Quota) -> Self {
-        Self { quota, full_at: 0, floor: 0, blocked_until: Instant::EPOCH, epoch: 0 }
+        Self { quota, full_at: 0, blocked_until: Instant::EPOCH, latest: Instant::EPOCH, given_back: 0, epoch: 0 }
     }
 
     /// The bucket that a snapshot was taken of, under the same quota. Fractions of a nanosecond are rounded up.
@@ -127,7 +131,6 @@ impl TokenBucket {
         self.full_at = self.quota.convert(self.full_at, now, &quota);
         self.quota = quota;
         self.epoch = self.epoch.wrapping_add(1);
-        self.floor = 0;
         if self.blocked_until > now {
             self.block_until(self.blocked_until);
         }
@@ -147,7 +150,7 @@ impl TokenBucket {
     pub fn try_acquire(&mut self, now: Instant, n: u32) -> Result<(), Refusal> {
         match self.quota.take(self.full_at, now, n)? {
             Some(taken) if taken.ready_at <= now => {
-                self.full_at = taken.full_at;
+                self.note(now, taken);
                 Ok(())
             }
             taken => Err(Refusal::not_yet(taken.map(|taken| taken.ready_at))),
@@ -161,26 +164,35 @@ impl TokenBucket {
     /// [`Refusal::Never`] if `n` is more than the burst. Without a deadline, pass [`Instant::MAX`].
     pub fn reserve(&mut self, now: Instant, n: u32, deadline: Instant) -> Result<Reservation, Refusal> {
         match self.quota.take(self.full_at, now, n)? {
-            Some(Taken { full_at, ready_at }) if ready_at < deadline => {
-                self.full_at = full_at;
-                Ok(Reservation { ready_at, full_at, tokens: n, epoch: self.epoch })
-            }
-            taken => Err(Refusal::not_yet(taken.map(|taken| taken.ready_at))),
+            Some(taken) if taken.ready_at < deadline => Ok(self.give(now, taken, n)),
+            // Where it is the deadline that has passed, the tokens may be there; later than now is soon enough.
+            taken => Err(Refusal::not_yet(taken.map(|taken| cmp::max(taken.ready_at, now + Duration::from_nanos(1))))),
         }
     }
 
     /// Takes `n` tokens as of a time at which it has said they are ready.
     pub(super) fn take_at(&mut self, ready_at: Instant, n: u32) -> Reservation {
         let taken = self.quota.take(self.full_at, ready_at, n).ok().flatten();
-        self.full_at = taken.map_or(u64::MAX, |taken| taken.full_at);
-        Reservation { ready_at, full_at: self.full_at, tokens: n, epoch: self.epoch }
+        self.give(ready_at, taken.unwrap_or(Taken { full_at: u64::MAX, ready_at }), n)
     }
 
-    /// Gives reserved tokens back.
+    fn give(&mut self, now: Instant, taken: Taken, tokens: u32) -> Reservation {
+        let (before, after) = (self.full_at, taken.full_at);
+        self.note(now, taken);
+        let (given_back, epoch) = (self.given_back, self.epoch);
+        Reservation { ready_at: taken.ready_at, tokens, before, after, given_back, epoch }
+    }
+
+    fn note(&mut self, now: Instant, taken: Taken) {
+        self.full_at = taken.full_at;
+        self.latest = cmp::max(self.latest, now);
+    }
+
+    /// Gives reserved tokens back, as far as nobody gets more for it than the quota says.
     ///
-    /// What comes back is what the bucket has not refilled in the meantime: all of it until the reservation is ready,
-    /// less and less afterwards. Giving back more would let a later span of time see more than the quota. Reservations
-    /// made after this one keep their times; what was given back goes to whoever asks next.
+    /// The reservation that was made last comes back whole, as if it had never been made. An earlier one comes back as
+    /// far as time has not refilled it, and as far as the burst has room for it beside what was reserved after it, since
+    /// those reservations keep their times. What comes back goes to whoever asks next.
     pub fn cancel(&mut self, now: Instant, reservation: Reservation) {
         self.commit(now, reservation, 0);
     }
@@ -193,9 +205,11 @@ impl TokenBucket {
     pub fn commit(&mut self, now: Instant, reservation: Reservation, used: u32) {
         match reservation.tokens.checked_sub(used) {
             Some(unused) => {
-                let refundable = reservation.epoch == self.epoch;
-                let refund = if refundable { self.quota.refund(&reservation, now, unused) } else { 0 };
-                self.full_at = cmp::max(self.full_at.saturating_sub(refund), self.floor);
+                let refund = self.refundable(now, &reservation, unused);
+                self.full_at -= refund;
+                if !self.is_newest(&reservation, refund) {
+                    self.given_back = self.given_back.wrapping_add(refund);
+                }
             }
             None => self.debit(now, used - reservation.tokens),
         }
@@ -206,20 +220,48 @@ impl TokenBucket {
     pub fn debit(&mut self, now: Instant, n: u32) {
         let taken = self.quota.look(self.full_at, now, n.into());
         self.full_at = taken.map_or(u64::MAX, |taken| taken.full_at);
+        self.latest = cmp::max(self.latest, now);
     }
 
     /// Whether [`cancel`](Self::cancel) would still give anything back.
     pub fn is_refundable(&self, now: Instant, reservation: &Reservation) -> bool {
-        reservation.epoch == self.epoch && self.quota.refund(reservation, now, reservation.tokens) > 0
+        self.refundable(now, reservation, reservation.tokens) > 0
+    }
+
+    /// How many units come back, if so many tokens were not used.
+    fn refundable(&self, now: Instant, reservation: &Reservation, unused: u32) -> u64 {
+        if reservation.epoch != self.epoch {
+            return 0;
+        }
+        let refund = if self.is_newest(reservation, 0) && unused == reservation.tokens {
+            self.full_at.saturating_sub(reservation.before)
+        } else {
+            // Where the reservation ends, as if all that was given back since had lain before it.
+            let end = reservation.after.saturating_sub(self.given_back.wrapping_sub(reservation.given_back));
+            let not_refilled = end.saturating_sub(self.quota.units_begun(cmp::max(now, self.latest)));
+            let room = self.quota.capacity().saturating_sub(self.full_at.saturating_sub(end));
+            cmp::min(self.quota.unit_cost().saturating_mul(unused.into()), cmp::min(not_refilled, room))
+        };
+        cmp::min(refund, self.full_at.saturating_sub(self.floor()))
+    }
+
+    /// Whether nothing was taken since the reservation that is not back again, but for a refund of its own.
+    fn is_newest(&self, reservation: &Reservation, refund: u64) -> bool {
+        self.full_at.checked_add(refund) == Some(reservation.after) && self.given_back == reservation.given_back
+    }
+
+    /// The least that `full_at` may be, since a server blocked us: a refund is no reason to come back earlier.
+    fn floor(&self) -> u64 {
+        if self.blocked_until > Instant::EPOCH { self.quota.blocked(self.blocked_until) } else { 0 }
     }
 
     /// Admits nothing before `until`, because the server said so; then one token, and the rate.
     ///
-    /// It only ever adds to the wait: what was spent stays spent, and an earlier word of a later time stands.
+    /// It only ever adds to the wait: what was spent stays spent, and an earlier word of a later time stands. Who holds
+    /// a reservation for an earlier time has to be kept from using it; a [`Call`](crate::pipeline::Call) is.
     pub fn block_until(&mut self, until: Instant) {
         self.blocked_until = cmp::max(self.blocked_until, until);
-        self.floor = cmp::max(self.floor, self.quota.blocked(until));
-        self.full_at = cmp::max(self.full_at, self.floor);
+        self.full_at = cmp::max(self.full_at, self.floor());
     }
 
     /// When `n` tokens could be taken, if nobody else takes any: `now` if they are there, `None` if that lies beyond
@@ -241,7 +283,8 @@ impl TokenBucket {
     }
 }
 
-/// Callers wait by reservation: each holds its own time from the start, in the order in which they came.
+/// Callers wait by reservation: each holds its own time from the start, in the order in which they came. It is those
+/// times that keep to the quota; callers that come late to theirs may meet.
 impl RateLimiter for TokenBucket {
     type Ticket = Reservation;
 
@@ -250,6 +293,14 @@ impl RateLimiter for TokenBucket {
     }
 
     fn poll(&mut self, now: Instant, ticket: &mut Reservation) -> Admission {
+        if ticket.ready_at < self.blocked_until {
+            // The server has blocked everybody since: it waits anew, from when the block ends.
+            match self.reserve(now, ticket.tokens, Instant::MAX) {
+                Ok(anew) => *ticket = anew,
+                Err(Refusal::NotYet { retry_at }) => return Admission::Wait(retry_at),
+                Err(refusal) => return Admission::Refused(refusal),
+            }
+        }
         if now < ticket.ready_at { Admission::Wait(ticket.ready_at) } else { Admission::Granted }
     }
 

@@ -36,6 +36,8 @@ const FRUITLESS_POLLS: u32 = 64;
 pub struct ManualClock {
     now: Cell<Instant>,
     next_id: Cell<u64>,
+    /// The earliest deadline among those whom there was no room to note.
+    surplus: Cell<Option<Instant>>,
     sleepers: RefCell<[Option<Sleeper>; SLEEPERS]>,
 }
 
@@ -53,7 +55,12 @@ impl ManualClock {
 
     /// A clock that stands at `now`.
     pub const fn at(now: Instant) -> Self {
-        Self { now: Cell::new(now), next_id: Cell::new(0), sleepers: RefCell::new([const { None }; SLEEPERS]) }
+        Self {
+            now: Cell::new(now),
+            next_id: Cell::new(0),
+            surplus: Cell::new(None),
+            sleepers: RefCell::new([const { None }; SLEEPERS]),
+        }
     }
 
     /// Moves the clock forward and wakes every sleep that this brings to its end.
@@ -64,6 +71,7 @@ impl ManualClock {
     /// Moves the clock to `now`, which may lie in the past: a clock that steps back is worth a test.
     pub fn set(&self, now: Instant) {
         self.now.set(now);
+        self.surplus.set(None); // They are polled again, and say so again.
         // Wakers run after the borrow has ended, since one may poll its future on the spot, and that may sleep again.
         for slot in 0..SLEEPERS {
             let due = self.sleepers.borrow_mut()[slot].take_if(|sleeper| sleeper.deadline <= now);
@@ -77,7 +85,8 @@ impl ManualClock {
     pub fn next_wake(&self) -> Option<Instant> {
         let now = self.now.get();
         let sleepers = self.sleepers.borrow();
-        let deadlines = sleepers.iter().flatten().map(|sleeper| sleeper.deadline);
+        let noted = sleepers.iter().flatten().map(|sleeper| sleeper.deadline);
+        let deadlines = noted.chain(self.surplus.get());
         deadlines.filter(|deadline| *deadline > now && *deadline < Instant::MAX).min()
     }
 
@@ -161,6 +170,8 @@ impl Future for ManualSleep<'_> {
             return Poll::Ready(());
         }
         if !self.clock.enlist(&self, cx.waker()) {
+            let surplus = self.clock.surplus.get().unwrap_or(Instant::MAX);
+            self.clock.surplus.set(Some(surplus.min(self.deadline)));
             cx.waker().wake_by_ref();
         }
         Poll::Pending
