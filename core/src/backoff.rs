@@ -51,8 +51,7 @@ pub enum Jitter {
     Full,
     /// Anywhere from half of the delay to all of it.
     Equal,
-    /// Up to this many percent below or above the delay; 20 means ±20 %. Above 100 counts as 100. Where the cap is in the
-    /// way, as wide a range below it.
+    /// Up to this many percent below or above the delay, as far as the cap allows; 20 means ±20 %. Above 100 counts as 100.
     Proportional(u8),
 }
 
@@ -80,11 +79,10 @@ impl Backoff {
             Jitter::Full => draw(delay, entropy),
             Jitter::Equal => delay - delay / 2 + draw(delay / 2, entropy),
             Jitter::Proportional(percent) => {
-                // Cut to the cap as a whole, or half of all delays there would be the same.
+                // Drawn from what the cap leaves, and not cut to it: half of all delays there would be the same.
                 let spread = percent_of(cmp::min(percent, 100), delay);
-                let longest = cmp::min(cap, delay.saturating_add(spread));
-                let width = cmp::min(longest, spread.saturating_mul(2));
-                longest - width + draw(width, entropy)
+                let (shortest, longest) = (delay - spread, cmp::min(cap, delay.saturating_add(spread)));
+                shortest + draw(longest - shortest, entropy)
             }
         };
         Duration::from_nanos(cmp::min(cap, delay))
@@ -188,8 +186,8 @@ mod tests {
         check(Jitter::Full, u64::MAX, [100, 200, 400, 800, 1000, 1000]);
         check(Jitter::Equal, 0, [50, 100, 200, 400, 500, 500]);
         check(Jitter::Equal, u64::MAX, [100, 200, 400, 800, 1000, 1000]);
-        check(Jitter::Proportional(20), 0, [80, 160, 320, 640, 600, 600]);
-        check(Jitter::Proportional(20), middle, [100, 200, 400, 800, 800, 800]);
+        check(Jitter::Proportional(20), 0, [80, 160, 320, 640, 800, 800]);
+        check(Jitter::Proportional(20), middle, [100, 200, 400, 800, 900, 900]);
         check(Jitter::Proportional(20), u64::MAX, [120, 240, 480, 960, 1000, 1000]);
         check(Jitter::Proportional(255), 0, [0; 6]);
         check(Jitter::Proportional(255), u64::MAX, [200, 400, 800, 1000, 1000, 1000]);

@@ -1,5 +1,16 @@
 //! One module per subject.
 
+mod attacks;
+mod backoff_retry;
+mod call;
+mod cancel;
+mod circuit_breaker;
 mod client;
+mod extremes;
 mod faulty_server;
+mod line;
+mod refunds;
+mod support;
+mod threads;
 mod timers;
+mod token_bucket;

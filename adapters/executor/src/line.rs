@@ -24,8 +24,8 @@ const MAX_WAITERS: usize = 65_536;
 ///
 /// Tokens are granted as of when somebody asks for them, never as of when they were due: callers that come late cannot
 /// meet and exceed the burst together. So the times that are told are estimates. One who comes late makes those behind
-/// it later by as much as the buckets overflow meanwhile, and one who was forgotten by what it asked for; a burst of a
-/// few tokens more than what comes in during the lateness (a timer's tick) absorbs it.
+/// it later by what overflows the buckets meanwhile, and one who is never polled again by what it asked for; a burst
+/// with room for what comes in during a timer's tick absorbs the usual lateness.
 ///
 /// Somebody who leaves, and a quota that is raised, make the times of others earlier. The first in line is woken to
 /// learn its own; the others learn theirs as they become first, and those that are never woken still have the later
@@ -48,7 +48,7 @@ pub struct Line<const K: usize = 1> {
     /// Who waits, in the order in which they are served.
     waiting: BTreeMap<Place, Waiter<K>>,
     /// What was granted to somebody who has not asked since, until the buckets have refilled it; then it has expired.
-    granted: BTreeMap<Place, (Reservations<K>, [u32; K])>,
+    granted: BTreeMap<Place, Grant<K>>,
     /// Who was told that it can never be served, and has not asked since.
     refused: BTreeMap<Place, Refusal>,
     /// How many tokens of each limit those who wait ask for, all together.
@@ -70,6 +70,13 @@ struct Waiter<const K: usize> {
     /// When it was told to ask again.
     until: Instant,
     waker: Option<Waker>,
+}
+
+#[derive(Debug)]
+struct Grant<const K: usize> {
+    at: Instant,
+    weights: [u32; K],
+    reservations: Reservations<K>,
 }
 
 /// What one of several limits counts, where a call's weight is a single number.
@@ -271,7 +278,7 @@ impl<const K: usize> Line<K> {
         while let Some((place, weights)) = self.first() {
             match self.take_now(now, weights) {
                 Ok(reservations) => {
-                    self.granted.insert(place, (reservations, weights));
+                    self.granted.insert(place, Grant { at: now, weights, reservations });
                 }
                 Err(Refusal::NotYet { .. }) => break,
                 Err(never) => {
@@ -285,10 +292,11 @@ impl<const K: usize> Line<K> {
         }
         // What was granted to somebody who never asked again: the buckets have refilled it, and it is nobody's.
         while let Some(oldest) = self.granted.first_entry() {
-            if self.limits.is_refundable(now, &oldest.get().0) {
+            let Grant { at, reservations, .. } = oldest.get();
+            if now <= *at || self.limits.is_refundable(now, reservations) {
                 break;
             }
-            drop(oldest.remove());
+            oldest.remove();
         }
     }
 
@@ -335,19 +343,25 @@ impl<const K: usize> Line<K> {
         self.limits.ready_at_after(now, ahead)
     }
 
+    /// When it is the turn of somebody who waits at this place.
+    fn turn_of(&self, now: Instant, place: Place) -> Instant {
+        let weights = self.waiting.get(&place).map_or([0; K], |waiter| waiter.weights);
+        self.turn(now, place, weights).unwrap_or(Instant::MAX)
+    }
+
     /// How somebody stands who was waiting and is no longer in line.
     fn decided(&mut self, now: Instant, place: Place, weights: [u32; K]) -> Standing<K> {
         if let Some(refusal) = self.refused.remove(&place) {
             return Standing::Refused(refusal);
         }
-        if let Some((reservations, _)) = self.granted.remove(&place) {
-            return Standing::Granted(reservations);
+        if let Some(grant) = self.granted.remove(&place) {
+            return Standing::Granted(grant.reservations);
         }
         // Its grant has expired, so it waits again, in the same place.
         self.insert(place, weights, now);
         self.serve(now);
         match self.granted.remove(&place) {
-            Some((reservations, _)) => Standing::Granted(reservations),
+            Some(grant) => Standing::Granted(grant.reservations),
             None => Standing::Waiting(place, weights),
         }
     }
@@ -387,20 +401,24 @@ impl<const K: usize> RateLimiter for Line<K> {
             Standing::Refused(refusal) => return Admission::Refused(*refusal),
             Standing::Waiting(place, _) => *place,
         };
-        let is_first = self.first().is_some_and(|(first, _)| first == place);
-        match self.waiting.get(&place) {
-            // The first in line can have an exact time for nothing. Others keep the one they were told, unless it has
-            // passed: somebody came late, somebody more urgent came, or a server has blocked everybody.
-            Some(waiter) if waiter.until > now && !is_first => Admission::Wait(waiter.until),
-            _ => {
-                let weights = self.waiting.get(&place).map_or([0; K], |waiter| waiter.weights);
-                let until = self.turn(now, place, weights).unwrap_or(Instant::MAX);
-                if let Some(waiter) = self.waiting.get_mut(&place) {
-                    waiter.until = until;
-                }
-                Admission::Wait(until)
+        let told = self.waiting.get(&place).map_or(Instant::EPOCH, |waiter| waiter.until);
+        let until = match self.waiting.first_entry() {
+            // The first in line can have an exact time for nothing.
+            Some(first) if *first.key() == place => self.turn_of(now, place),
+            // Others keep the one they were told, as long as it has not passed.
+            _ if told > now => told,
+            // Who should have asked by now and has not may never do so: this one asks in its stead when it is due.
+            Some(first) if first.get().until <= now => {
+                let first = *first.key();
+                self.turn_of(now, first)
             }
+            // Somebody came late, or was more urgent, or a server has blocked everybody.
+            _ => self.turn_of(now, place),
+        };
+        if let Some(waiter) = self.waiting.get_mut(&place) {
+            waiter.until = until;
         }
+        Admission::Wait(until)
     }
 
     fn leave(&mut self, now: Instant, ticket: Ticket<K>) {
@@ -420,7 +438,7 @@ impl<const K: usize> RateLimiter for Line<K> {
                 }
                 None => {
                     self.refused.remove(&place);
-                    self.granted.remove(&place).map(|(reservations, _)| reservations)
+                    self.granted.remove(&place).map(|grant| grant.reservations)
                 }
             },
         };
@@ -432,7 +450,7 @@ impl<const K: usize> RateLimiter for Line<K> {
 
     /// Takes back what was granted and not asked for since: it would be used before `until`.
     fn block_until(&mut self, until: Instant) {
-        while let Some((place, (reservations, weights))) = self.granted.pop_last() {
+        while let Some((place, Grant { weights, reservations, .. })) = self.granted.pop_last() {
             // As of the latest time that the limits have seen.
             self.limits.cancel(Instant::EPOCH, reservations);
             self.insert(place, weights, until);

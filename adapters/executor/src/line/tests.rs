@@ -65,12 +65,27 @@ fn who_comes_later_does_not_overtake_the_line() {
 #[test]
 fn a_forgotten_waiter_is_passed() {
     let mut line = empty(1);
-    let (_forgotten, mut behind) = (join(&mut line, 1), join(&mut line, 1));
-    assert_eq!(ask(&mut line, ms(100), &mut [&mut behind]), [Some(200)]);
-    assert_eq!(ask(&mut line, ms(200), &mut [&mut behind]), [None]);
-    // Nor does it take up room for ever.
+    let _forgotten = [(); 5].map(|()| join(&mut line, 1));
+    let mut behind = join(&mut line, 1);
+    assert_eq!(ask(&mut line, ms(0), &mut [&mut behind]), [Some(600)]);
+    // By now five should have asked. It asks in their stead, and each costs what it asked for, once.
+    for now in [600, 700, 800, 900, 1000] {
+        assert_eq!(ask(&mut line, ms(now), &mut [&mut behind]), [Some(now + 100)]);
+    }
+    assert_eq!(ask(&mut line, ms(1100), &mut [&mut behind]), [None]);
+    // Nor do they take up room for ever.
     line.serve(ms(10_000));
     assert!(line.granted.is_empty() && line.waiting.is_empty());
+}
+
+#[test]
+fn a_grant_that_nobody_asked_for_expires_and_its_holder_waits_again_in_its_place() {
+    let mut line = empty(1);
+    let [mut late, mut behind, mut last] = [(); 3].map(|()| join(&mut line, 1));
+    assert_eq!(ask(&mut line, ms(100), &mut [&mut behind]), [Some(200)], "this grants the late one");
+    assert_eq!(ask(&mut line, ms(250), &mut [&mut behind]), [None]);
+    assert_eq!(ask(&mut line, ms(250), &mut [&mut late, &mut last]), [Some(350), Some(300)]);
+    assert_eq!(ask(&mut line, ms(350), &mut [&mut late, &mut last]), [None, Some(450)]);
 }
 
 #[test]
@@ -129,8 +144,8 @@ fn a_block_holds_the_line_and_then_it_goes_on_in_order() {
     let mut line = empty(2);
     let (mut first, mut second) = (join(&mut line, 1), join(&mut line, 1));
     line.block_until(ms(1000));
-    // Their times have passed, and they learn new ones that have not.
-    assert_eq!(ask(&mut line, ms(250), &mut [&mut second, &mut first]), [Some(1100), Some(1000)]);
+    // Their times have passed. The second, who is the first to ask, asks again when the first is due.
+    assert_eq!(ask(&mut line, ms(250), &mut [&mut second, &mut first]), [Some(1000), Some(1000)]);
     assert_eq!(ask(&mut line, ms(1000), &mut [&mut second, &mut first]), [Some(1100), None]);
     assert_eq!(ask(&mut line, ms(1100), &mut [&mut second]), [None]);
 }

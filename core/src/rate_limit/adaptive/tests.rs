@@ -67,9 +67,28 @@ fn nothing_is_limited_until_the_server_throttles() {
     assert_eq!(limit.try_acquire(ms(0), 1), Err(Refusal::NotYet { retry_at: ms(2000) }));
     assert_eq!(limit.try_acquire(ms(1999), 0), Err(Refusal::NotYet { retry_at: ms(2000) }));
     assert_eq!(limit.try_acquire(ms(2000), 1), Ok(()));
-    // Of five tokens in two seconds the latest rate counts 4/5, and twice that is the most that it goes on with.
-    let quarter = Duration::from_millis(250);
-    assert_eq!(limit.record(ms(2000), 1, Success), Some(PaceChange { from: Some(to), to: quarter * 5 / 4 }));
+    // Two seconds later the curve, which started at nothing, is at 0.4 × 2³ = 3.2 a second.
+    let faster = Some(PaceChange { from: Some(to), to: Duration::from_nanos(312_500_000) });
+    assert_eq!(limit.record(ms(2000), 1, Success), faster);
+}
+
+#[test]
+fn it_goes_no_faster_than_twice_what_was_measured() {
+    let mut limit = throttled_at(10);
+    for call in 1..=1000 {
+        limit.record(ms(2000 + 100 * call), 1, Success);
+    }
+    assert_eq!(limit.bucket.rate, limit.measured.rate * 2);
+    assert!(limit.measured.rate.abs_diff(10 * PER_SECOND) < PER_SECOND);
+}
+
+#[test]
+fn a_faster_rate_counts_from_now_on() {
+    let mut limit = AdaptiveRate::new(ms(0));
+    limit.record(ms(0), 1000, Throttled);
+    limit.record(ms(3000), 1000, Success); // From one in two seconds to 10.8 a second.
+    assert_eq!(limit.try_acquire(ms(3000), 1), Ok(()), "for the three seconds before");
+    assert!(limit.try_acquire(ms(3000), 1).is_err());
 }
 
 #[test]
@@ -130,6 +149,8 @@ fn a_clock_that_steps_back_or_ends_gives_nothing_and_panics_nowhere() {
     while limit.try_acquire(ms(9000), 1).is_ok() {}
     let refused = limit.try_acquire(ms(9000), 1);
     assert_eq!(limit.try_acquire(ms(0), 1), refused, "it waits until the clock has caught up");
+    limit.record(ms(0), 1, Success);
+    assert!(limit.try_acquire(ms(9000), 1).is_err(), "the time that passes twice gives nothing");
     assert_eq!(limit.try_acquire(Instant::MAX, 1), Ok(()));
     while limit.try_acquire(Instant::MAX, 1).is_ok() {}
     assert_eq!(limit.try_acquire(Instant::MAX, 1), Err(Refusal::NotYet { retry_at: Instant::MAX }));
