@@ -47,6 +47,9 @@ impl Model {
     }
 
     fn block_until(&mut self, until: u64) {
+        if until == 0 {
+            return; // The epoch is never to come.
+        }
         let one_at_until = u128::from(until) * self.tokens + (self.burst - 1) * self.period;
         self.full_at = self.full_at.max(one_at_until);
     }
