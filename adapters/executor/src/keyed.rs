@@ -1,7 +1,6 @@
 use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
-use std::sync::Mutex;
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
@@ -9,6 +8,7 @@ use steadfast_core::rate_limit::{Level, Quota, Refusal};
 use steadfast_core::time::{Clock, Instant};
 
 use crate::lock;
+use crate::sync::Mutex;
 
 /// Over how many locks the keys are spread, so that threads rarely meet at one.
 const SHARDS: usize = 32;

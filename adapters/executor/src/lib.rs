@@ -31,7 +31,7 @@
 //! Every future here may be dropped at any await point. A waiter that is dropped leaves the line, and those behind it
 //! move forward; tokens that it was granted and did not use go back.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 
 mod keyed;
 mod line;
@@ -43,8 +43,16 @@ pub use line::{Counts, Demand, Line, Ticket};
 pub use pipeline::SharedPipeline;
 pub use rate_limit::{Held, RateLimit};
 
+/// What threads share is tried under every interleaving by the models in `tests/loom`, with loom's locks for these.
+mod sync {
+    #[cfg(loom)]
+    pub(crate) use loom::sync::{Arc, Mutex, MutexGuard};
+    #[cfg(not(loom))]
+    pub(crate) use std::sync::{Arc, Mutex, MutexGuard};
+}
+
 /// Locks, also after another thread has panicked with the lock in hand: no user code runs under our locks, and the
 /// state machines under them are whole between any two calls.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+fn lock<T>(mutex: &sync::Mutex<T>) -> sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

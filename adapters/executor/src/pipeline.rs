@@ -1,5 +1,4 @@
 use std::future::Future;
-use std::sync::{Arc, Mutex};
 
 use steadfast_core::event::Observer;
 use steadfast_core::outcome::Outcome;
@@ -10,6 +9,7 @@ use steadfast_core::time::Timer;
 
 use crate::line::Line;
 use crate::lock;
+use crate::sync::{Arc, Mutex};
 
 /// A pipeline that many tasks make calls through.
 ///

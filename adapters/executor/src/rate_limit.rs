@@ -1,6 +1,5 @@
 use std::future::Future;
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex};
 use std::task::Context;
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use steadfast_core::time::{Instant, Timer};
 
 use crate::line::{Counts, Demand, Line, Ticket};
 use crate::lock;
+use crate::sync::{Arc, Mutex};
 
 /// A rate limit that tasks await: first come, first served, however heavy.
 ///

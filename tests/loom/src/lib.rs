@@ -1,0 +1,129 @@
+//! Models of everything that threads share. Each is run under every interleaving that loom can find.
+#![cfg(all(test, loom))]
+
+use std::future::{Pending, pending};
+use std::sync::Arc;
+
+use loom::future::block_on;
+use loom::thread;
+use steadfast_core::rate_limit::{AtomicTokenBucket, Quota, Refusal};
+use steadfast_core::time::{Clock, Instant, Timer};
+use steadfast_executor::{KeyedRateLimit, RateLimit};
+
+fn hourly(burst: u32) -> Quota {
+    Quota::per_hour(1).and_then(|quota| quota.with_burst(burst)).expect("a sound quota")
+}
+
+/// Time stands still, and nobody is ever woken by it: who waits depends on somebody else's wake.
+#[derive(Clone, Copy, Debug)]
+struct Still;
+
+impl Clock for Still {
+    fn now(&self) -> Instant {
+        Instant::EPOCH
+    }
+}
+
+impl Timer for Still {
+    type Sleep = Pending<()>;
+
+    fn sleep_until(&self, _deadline: Instant) -> Pending<()> {
+        pending()
+    }
+}
+
+#[test]
+fn an_atomic_bucket_admits_its_burst_and_not_one_more() {
+    loom::model(|| {
+        let bucket = Arc::new(AtomicTokenBucket::new(hourly(2)));
+        let takers = [1, 1, 1].map(|n| {
+            let bucket = Arc::clone(&bucket);
+            move || bucket.try_acquire(Instant::EPOCH, n).is_ok()
+        });
+        let [first, second, third] = takers;
+        let (first, second) = (thread::spawn(first), thread::spawn(second));
+        let admitted = [third(), first.join().unwrap(), second.join().unwrap()];
+        assert_eq!(admitted.iter().filter(|admitted| **admitted).count(), 2);
+    });
+}
+
+#[test]
+fn an_atomic_bucket_that_was_blocked_stays_blocked() {
+    loom::model(|| {
+        let bucket = Arc::new(AtomicTokenBucket::new(hourly(2)));
+        let until = Instant::from_nanos(1_000);
+        let blocker = thread::spawn({
+            let bucket = Arc::clone(&bucket);
+            move || bucket.block_until(until)
+        });
+        let taker = thread::spawn({
+            let bucket = Arc::clone(&bucket);
+            move || bucket.try_acquire(Instant::EPOCH, 1).is_ok()
+        });
+        blocker.join().unwrap();
+        taker.join().unwrap();
+        let early = bucket.try_acquire(Instant::from_nanos(999), 1);
+        assert!(matches!(early, Err(Refusal::NotYet { retry_at }) if retry_at >= until), "{early:?}");
+    });
+}
+
+#[test]
+fn who_waits_is_woken_when_tokens_come_back() {
+    loom::model(|| {
+        let limit = RateLimit::new(hourly(1), Still);
+        let waiter = thread::spawn({
+            let limit = limit.clone();
+            move || block_on(async { limit.acquire(1).await.map(drop) })
+        });
+        // Whichever of the two is first holds the one token. If it is this one, it gives it back.
+        if let Ok(held) = limit.try_acquire(1) {
+            held.cancel();
+        }
+        waiter.join().unwrap().expect("the token came back");
+    });
+}
+
+#[test]
+fn who_waits_behind_somebody_who_leaves_moves_forward() {
+    loom::model(|| {
+        let limit = RateLimit::new(hourly(2), Still);
+        limit.try_acquire(1).expect("it is full");
+        // One is left: too few for the first in line, and enough for the one behind.
+        let waiter = thread::spawn({
+            let limit = limit.clone();
+            move || block_on(async { limit.acquire(1).await.map(drop) })
+        });
+        let mut heavy = Box::pin(limit.acquire(2));
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        let _ = std::future::Future::poll(heavy.as_mut(), &mut cx);
+        drop(heavy);
+        waiter.join().unwrap().expect("nobody is before it any more");
+    });
+}
+
+#[test]
+fn who_can_never_be_served_any_more_is_told_so() {
+    loom::model(|| {
+        let limit = RateLimit::new(hourly(2), Still);
+        limit.try_acquire(2).expect("it is full");
+        let waiter = thread::spawn({
+            let limit = limit.clone();
+            move || block_on(async { limit.acquire(2).await.map(drop) })
+        });
+        limit.set_quota(0, hourly(1));
+        assert_eq!(waiter.join().unwrap(), Err(Refusal::Never { tokens: 2, burst: 1 }));
+    });
+}
+
+#[test]
+fn keys_are_admitted_as_often_as_they_may_be() {
+    loom::model(|| {
+        let limit = Arc::new(KeyedRateLimit::new(hourly(1), 100, Still));
+        let other = thread::spawn({
+            let limit = Arc::clone(&limit);
+            move || limit.try_acquire('a', 1).is_ok()
+        });
+        let admitted = [limit.try_acquire('a', 1).is_ok(), other.join().unwrap()];
+        assert_eq!(admitted.iter().filter(|admitted| **admitted).count(), 1);
+    });
+}
