@@ -1,0 +1,161 @@
+//! One bucket on one thread.
+
+use std::hint::black_box;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use governor::clock::{Clock as _, FakeRelativeClock};
+use governor::{Quota as GovernorQuota, RateLimiter as Governor};
+use ratelimit::Ratelimiter;
+use steadfast_core::rate_limit::{Quota, Refusal, TokenBucket};
+use steadfast_core::time::{Clock, Instant};
+
+use crate::harness::{BATCH, Bench, Work};
+
+/// Tokens per second, one a microsecond: a whole number of nanoseconds lies between two of them.
+pub(crate) const WHOLE: u32 = 1_000_000;
+
+/// Tokens per second, one in 33⅓ ns. Ours counts in finer units then; governor rounds to 33 ns and lets 1 % too many go.
+const AWKWARD: u32 = 30_000_000;
+
+/// More than any loop asks for.
+const ENDLESS: u32 = 1_000_000_000;
+
+pub(crate) fn rows(bench: &mut Bench) {
+    admitted(bench, "admitted, fake clock, 1,000,000/s", WHOLE);
+    admitted(bench, "admitted, fake clock, 30,000,000/s", AWKWARD);
+    refused(bench, "refused with retry_at, fake clock, 1,000,000/s", WHOLE);
+    refused(bench, "refused with retry_at, fake clock, 30,000,000/s", AWKWARD);
+    real_clock(bench, "admitted, own real clock");
+}
+
+/// Time that both sides read in the same way: a number in an atomic. It starts an hour in, as programs run for hours;
+/// products of small numbers would be cheaper to divide than those of a real uptime.
+pub(crate) fn fake_clock() -> FakeRelativeClock {
+    let clock = FakeRelativeClock::default();
+    clock.advance(Duration::from_secs(3600));
+    clock
+}
+
+/// What our side makes of [`fake_clock`].
+pub(crate) fn now(clock: &FakeRelativeClock) -> Instant {
+    Instant::from_nanos(clock.now().as_u64())
+}
+
+pub(crate) fn quota(per_second: u32, burst: u32) -> Quota {
+    Quota::per_second(per_second).and_then(|quota| quota.with_burst(burst)).expect("a quota in range")
+}
+
+pub(crate) fn governor_quota(per_second: u32, burst: u32) -> GovernorQuota {
+    let [per_second, burst] = [per_second, burst].map(|tokens| NonZeroU32::new(tokens).expect("not zero"));
+    GovernorQuota::per_second(per_second).allow_burst(burst)
+}
+
+/// A batch as a burst, and a token to spare: between two whole units of its state, our bucket gives a full burst at
+/// once, but one token less if they are asked for one by one.
+fn burst() -> u32 {
+    u32::try_from(BATCH + 1).expect("a batch is small")
+}
+
+/// Equal work: each side has a clock of the same kind and reads it for every call. Before each batch the clock moves on
+/// by what it takes to refill the whole burst, which the batch then takes a token at a time.
+fn admitted(bench: &mut Bench, name: &'static str, per_second: u32) {
+    let refill = Duration::from_nanos(((BATCH + 1) * 1_000_000_000).div_ceil(per_second.into()));
+
+    let clock = fake_clock();
+    let mut bucket = TokenBucket::new(quota(per_second, burst()));
+    let mut ours = |batches| {
+        let mut admitted = 0;
+        for _ in 0..batches {
+            clock.advance(refill);
+            for _ in 0..BATCH {
+                let answer = black_box(&mut bucket).try_acquire(now(&clock), 1);
+                admitted += u64::from(black_box(answer.is_ok()));
+            }
+        }
+        admitted
+    };
+
+    let clock = fake_clock();
+    let limiter = Governor::direct_with_clock(governor_quota(per_second, burst()), clock.clone());
+    let mut theirs = |batches| {
+        let mut admitted = 0;
+        for _ in 0..batches {
+            clock.advance(refill);
+            for _ in 0..BATCH {
+                admitted += u64::from(black_box(black_box(&limiter).check().is_ok()));
+            }
+        }
+        admitted
+    };
+    bench.compare(Work::AllocationFree(name), "governor", &mut ours, &mut theirs);
+}
+
+/// Equal work: the bucket is empty and the clock stands; each call reads the clock, is refused, and says at which
+/// instant to come back.
+fn refused(bench: &mut Bench, name: &'static str, per_second: u32) {
+    let clock = fake_clock();
+    let mut bucket = TokenBucket::new(quota(per_second, burst()));
+    while bucket.try_acquire(now(&clock), 1).is_ok() {}
+    let mut ours = |batches| {
+        let mut refused = 0;
+        for _ in 0..batches * BATCH {
+            if let Err(Refusal::NotYet { retry_at }) = black_box(&mut bucket).try_acquire(now(&clock), 1) {
+                refused += u64::from(black_box(retry_at) > Instant::EPOCH);
+            }
+        }
+        refused
+    };
+
+    let limiter = Governor::direct_with_clock(governor_quota(per_second, burst()), fake_clock());
+    while limiter.check().is_ok() {}
+    let mut theirs = |batches| {
+        let mut refused = 0;
+        for _ in 0..batches * BATCH {
+            if let Err(not_until) = black_box(&limiter).check() {
+                refused += u64::from(black_box(not_until.earliest_possible()).as_u64() > 0);
+            }
+        }
+        refused
+    };
+    bench.compare(Work::AllocationFree(name), "governor", &mut ours, &mut theirs);
+}
+
+/// `std`'s clock for ours. (tokio's is the same one, unless a test has paused it.)
+struct StdClock(std::time::Instant);
+
+impl Clock for StdClock {
+    fn now(&self) -> Instant {
+        Instant::EPOCH + self.0.elapsed()
+    }
+}
+
+/// Equal work: a call asks the clock that its library brings and is admitted; the quota is more than any loop can ask
+/// for. The clocks differ, and are most of it: ours and ratelimit's is `std`'s, governor's reads the processor's counter.
+fn real_clock(bench: &mut Bench, name: &'static str) {
+    let clock = StdClock(std::time::Instant::now());
+    let mut bucket = TokenBucket::new(quota(ENDLESS, ENDLESS));
+    let mut ours = |batches| {
+        let mut admitted = 0;
+        for _ in 0..batches * BATCH {
+            let answer = black_box(&mut bucket).try_acquire(black_box(&clock).now(), 1);
+            admitted += u64::from(black_box(answer.is_ok()));
+        }
+        admitted
+    };
+
+    let governor = Governor::direct(governor_quota(ENDLESS, ENDLESS));
+    let mut theirs = |batches| {
+        let check = |_| u64::from(black_box(black_box(&governor).check().is_ok()));
+        (0..batches * BATCH).map(check).sum()
+    };
+    bench.compare(Work::AllocationFree(name), "governor", &mut ours, &mut theirs);
+
+    let limiter = Ratelimiter::builder(ENDLESS.into()).initial_available(ENDLESS.into()).build();
+    let limiter = limiter.expect("a full bucket holds no more than its size");
+    let mut theirs = |batches| {
+        let wait = |_| u64::from(black_box(black_box(&limiter).try_wait().is_ok()));
+        (0..batches * BATCH).map(wait).sum()
+    };
+    bench.compare(Work::AllocationFree(name), "ratelimit", &mut ours, &mut theirs);
+}

@@ -1,0 +1,66 @@
+//! Ours beside its peers: the same work, in the same run, in turn.
+//!
+//! ```text
+//! cargo bench -p steadfast-tests --bench peers                       # all rows, about half a minute
+//! cargo bench -p steadfast-tests --bench peers -- refused            # the rows that have this in their name or peer
+//! cargo bench -p steadfast-tests --bench peers -- --quick            # every row for a few ms: does it still run?
+//! ```
+//!
+//! A row says what one operation costs on either side, and the ratio of the two: below 1, ours is cheaper. Each round
+//! times ours and then the peer, and the row shows the medians of all rounds, so that whatever else runs on the machine
+//! disturbs both alike; the quartiles of the ratio tell how much it did. The rows are also written to `peers.jsonl` in
+//! cargo's target folder.
+//!
+//! Allocations are counted apart from the timing, which runs with the counting off. Where ours promises to make none,
+//! that is asserted: it does not depend on the machine. Times are only ever shown.
+//!
+//! | Module | Rows |
+//! | --- | --- |
+//! | [`bucket`] | one bucket on one thread: admitted and refused, on a fake clock and on real ones |
+//! | [`threads`] | one bucket that threads share |
+//! | [`keyed`] | a bucket per key |
+//! | [`waiting`] | futures: an acquire that need not wait, and a line of a thousand that must |
+//! | [`sizes`] | bytes, as information |
+
+mod bucket;
+mod harness;
+mod keyed;
+mod sizes;
+mod threads;
+mod waiting;
+
+use std::process::ExitCode;
+
+use harness::{Bench, Pace};
+
+fn main() -> ExitCode {
+    let mut filter = None;
+    let mut pace = Pace::THOROUGH;
+    for argument in std::env::args().skip(1) {
+        match argument.as_str() {
+            "--quick" => pace = Pace::QUICK,
+            "--bench" => {} // From cargo, always.
+            text if filter.is_none() && !text.starts_with('-') => filter = Some(argument),
+            unknown => {
+                eprintln!("unknown argument {unknown:?}: peers [part of a row's name] [--quick]");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    let mut bench = Bench::new(filter, pace);
+    bucket::rows(&mut bench);
+    threads::rows(&mut bench);
+    keyed::rows(&mut bench);
+    waiting::rows(&mut bench);
+    sizes::rows(&mut bench);
+    match bench.finish() {
+        Ok(path) => {
+            println!("\nWritten to {}.", path.display());
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("peers.jsonl could not be written: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Futures: an acquire that need not wait, and a line of a thousand that must.
+
+use std::future::Future;
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Duration;
+
+use leaky_bucket::RateLimiter as Leaky;
+use steadfast::{ManualClock, RateLimit, TokioTimer};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::task::unconstrained;
+use tokio::time::{Instant, sleep};
+
+use crate::bucket::{WHOLE, quota};
+use crate::harness::{BATCH, Bench, Work};
+
+pub(crate) fn rows(bench: &mut Bench) {
+    uncontended(bench);
+    line(bench, "line of 1,000, one a ms, per waiter");
+}
+
+/// More than any loop asks for.
+pub(crate) const ENDLESS: u32 = u32::MAX;
+
+/// An acquire that is admitted at its first poll, by everything that a task awaits.
+///
+/// Equal work: each loop awaits one acquire after the other on a tokio runtime of one thread, without tokio's budget,
+/// which would have a semaphore yield every so often and the others never. Ours and leaky-bucket read tokio's clock each
+/// time. A semaphore knows no time: it is compared with ours on a clock that costs nothing to read as well; and since
+/// somebody has to refill it, its permit is given back after each acquire, where time refills the buckets.
+fn uncontended(bench: &mut Bench) {
+    let runtime = runtime(Builder::new_current_thread().enable_time());
+
+    let limit = RateLimit::new(quota(1_000_000_000, ENDLESS), TokioTimer::new());
+    let mut ours = |batches| {
+        runtime.block_on(unconstrained(async {
+            let mut admitted = 0;
+            for _ in 0..batches * BATCH {
+                admitted += u64::from(black_box(black_box(&limit).acquire(black_box(1_u32)).await.is_ok()));
+            }
+            admitted
+        }))
+    };
+
+    let clock = ManualClock::new();
+    let timeless = RateLimit::new(quota(WHOLE, ENDLESS), &clock);
+    let mut ours_timeless = |batches| {
+        runtime.block_on(unconstrained(async {
+            let mut admitted = 0;
+            for _ in 0..batches * BATCH {
+                admitted += u64::from(black_box(black_box(&timeless).acquire(black_box(1_u32)).await.is_ok()));
+            }
+            admitted
+        }))
+    };
+
+    let limiter = Leaky::builder().fair(true).initial(1 << 48).build();
+    let mut leaky = |batches| {
+        runtime.block_on(unconstrained(async {
+            for _ in 0..batches * BATCH {
+                black_box(&limiter).acquire(black_box(1)).await;
+            }
+            batches * BATCH
+        }))
+    };
+
+    let permits = Semaphore::new(1);
+    let mut semaphore = |batches| {
+        runtime.block_on(unconstrained(async {
+            let mut admitted = 0;
+            for _ in 0..batches * BATCH {
+                admitted += u64::from(black_box(black_box(&permits).acquire().await.is_ok()));
+            }
+            admitted
+        }))
+    };
+
+    let real = Work::AllocationFree("async acquire at once, tokio's clock");
+    bench.compare(real, "leaky-bucket", &mut ours, &mut leaky);
+    bench.compare(real, "tokio Semaphore", &mut ours, &mut semaphore);
+    let timeless = Work::AllocationFree("async acquire at once, clock for free");
+    bench.compare(timeless, "tokio Semaphore", &mut ours_timeless, &mut semaphore);
+}
+
+/// A thousand tasks that all ask at once and are served one a millisecond, on tokio's paused clock.
+///
+/// Equal work: every side starts with one token and gets one a millisecond from there, so that a second passes in each,
+/// and the order is that of asking. Ours knows from its quota when whose turn comes, leaky-bucket's first waiter sleeps
+/// from token to token for all, and the semaphore has a task of its own that sleeps a millisecond and adds a permit.
+/// What tokio takes to run the tasks, and to let time pass, is in all of them.
+fn line(bench: &mut Bench, name: &'static str) {
+    let runtime = runtime(Builder::new_current_thread().enable_time().start_paused(true));
+
+    let mut ours = |lines| {
+        all_served(&runtime, lines, || {
+            let limit = RateLimit::new(quota(1_000, 1), TokioTimer::new());
+            move || {
+                let limit = limit.clone();
+                async move { limit.acquire(black_box(1_u32)).await.is_ok() }
+            }
+        })
+    };
+
+    let mut leaky = |lines| {
+        all_served(&runtime, lines, || {
+            let limiter = Leaky::builder().fair(true).initial(1).max(1).interval(Duration::from_millis(1)).build();
+            let limiter = Arc::new(limiter);
+            move || {
+                let limiter = Arc::clone(&limiter);
+                async move {
+                    limiter.acquire(1).await;
+                    true
+                }
+            }
+        })
+    };
+
+    let mut semaphore = |lines| {
+        all_served(&runtime, lines, || {
+            let permits = Arc::new(Semaphore::new(1));
+            let refilled = Arc::clone(&permits);
+            tokio::spawn(async move {
+                for _ in 1..BATCH {
+                    sleep(Duration::from_millis(1)).await;
+                    refilled.add_permits(1);
+                }
+            });
+            move || {
+                let permits = Arc::clone(&permits);
+                async move { permits.acquire().await.map(SemaphorePermit::forget).is_ok() }
+            }
+        })
+    };
+
+    bench.compare(Work::Allocating(name), "leaky-bucket", &mut ours, &mut leaky);
+    bench.compare(Work::Allocating(name), "tokio Semaphore", &mut ours, &mut semaphore);
+}
+
+/// Makes a limit for each line, has a thousand tasks acquire from it, and counts those that were served.
+///
+/// # Panics
+/// If a line does not take the second that it should, on the paused clock.
+fn all_served<A, F>(runtime: &Runtime, lines: u64, limit: impl Fn() -> A) -> u64
+where
+    A: FnMut() -> F,
+    F: Future<Output = bool> + Send + 'static,
+{
+    runtime.block_on(async {
+        let mut served = 0;
+        for _ in 0..lines {
+            let begin = Instant::now();
+            let mut acquire = limit();
+            let waiters: Vec<_> = (0..BATCH).map(|_| tokio::spawn(acquire())).collect();
+            for waiter in waiters {
+                served += u64::from(waiter.await.unwrap_or(false));
+            }
+            // One token was there at the start; a timer may be late by a tick.
+            let took = begin.elapsed().as_millis();
+            assert!((999..=1001).contains(&took), "the line took {took} ms");
+        }
+        served
+    })
+}
+
+fn runtime(builder: &mut Builder) -> Runtime {
+    builder.build().expect("a runtime of one thread needs nothing")
+}
