@@ -20,6 +20,7 @@
 //! | Module | Decides |
 //! | --- | --- |
 //! | [`rate_limit`] | how many calls per time |
+//! | [`concurrency`] | how many calls at once |
 //! | [`circuit_breaker`] | whether to leave a failing dependency alone |
 //! | [`retry`] | whether to try again, and when |
 //! | [`backoff`] | how long to wait before that |
@@ -35,6 +36,7 @@
 
 pub mod backoff;
 pub mod circuit_breaker;
+pub mod concurrency;
 pub mod event;
 pub mod outcome;
 pub mod pipeline;

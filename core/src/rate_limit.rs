@@ -16,6 +16,7 @@
 //! | the same, from many threads without a lock | [`AtomicTokenBucket`] | the same |
 //! | calls in any window, strictly | [`SlidingWindow`] | 8 bytes for each call in a window |
 //! | several things at once | [`RateLimits`] | that of each |
+//! | calls to a server that does not say its limit | [`AdaptiveRate`] | |
 //! | each customer, host or key | [`KeyedRateLimit`], or a table of your own of [`Level`]s | 8 bytes and the key |
 //!
 //! A limit admits a call, or refuses it and says when to come back. Whoever drives it decides what to do with that:

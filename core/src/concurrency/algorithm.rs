@@ -14,11 +14,12 @@ pub enum Algorithm {
     /// One more after each round without a failure, a tenth less after a failure: additive increase, multiplicative
     /// decrease. It looks at failures only, not at latency.
     Aimd,
-    /// Estimates how many calls wait at the server, from the fastest round and the latest, and keeps that between
-    /// 3 × *s* and 6 × *s*, with *s* the logarithm of the limit to base 10 (from 1,000 on its square root).
+    /// Estimates how many calls wait at the server: limit × (1 − base latency ÷ latency). It keeps that between 3 × *s*
+    /// and 6 × *s*, going by steps of *s*, the logarithm of the limit to base 10 (from 1,000 on its square root); where
+    /// none wait it goes six steps at a time. Quick to grow, slow to shrink.
     Vegas,
-    /// Shrinks with the gradient of latency, from that at half the load to the latest, and leaves room for as many
-    /// waiting calls as the square root of the limit, at least 4.
+    /// Goes a fifth of the way to limit × (base latency ÷ latency) + room, where the room is the square root of the
+    /// limit and at least 4. Quick to shrink, slower to grow.
     Gradient2,
 }
 
@@ -31,7 +32,7 @@ pub(super) enum Control {
     Gradient2(Baseline),
 }
 
-/// The latency of the server when we do not load it, in nanoseconds, and when to measure it again.
+/// The latency of the server while we do not load it, in nanoseconds, and when to measure it again.
 #[derive(Debug)]
 pub(super) enum Baseline {
     /// The next round measures it.
@@ -41,22 +42,12 @@ pub(super) enum Baseline {
         /// How many rounds until the next probe.
         rounds_left: u8,
     },
-    /// A round at half the limit is measuring it.
-    Probing {
-        latency: u64,
-    },
+    /// A round at half the limit measures it again. One round may err by much, so it counts a quarter.
+    Probing { latency: u64 },
 }
 
 /// Rounds between probes. Netflix's Vegas probes after 30 times as many calls as the limit.
 const PROBE_EVERY: u8 = 30;
-
-/// What a round says about the base latency.
-enum Reading {
-    /// The base latency was measured; it says nothing about the limit.
-    Measured,
-    /// The base latency against which to hold the round's.
-    Base(u64),
-}
 
 impl Control {
     pub(super) const fn new(algorithm: Algorithm) -> Self {
@@ -80,14 +71,8 @@ impl Control {
         match self {
             Self::Fixed => limit,
             Self::Aimd => limit.plus(1),
-            Self::Vegas(baseline) => match baseline.read(latency, cmp::min) {
-                Reading::Measured => limit,
-                Reading::Base(base) => vegas(limit, base, latency),
-            },
-            Self::Gradient2(baseline) => match baseline.read(latency, falling) {
-                Reading::Measured => limit,
-                Reading::Base(base) => gradient2(limit, Ratio::of(base, latency)),
-            },
+            Self::Vegas(baseline) => baseline.read(latency).map_or(limit, |gradient| vegas(limit, gradient)),
+            Self::Gradient2(baseline) => baseline.read(latency).map_or(limit, |gradient| gradient2(limit, gradient)),
         }
     }
 
@@ -104,28 +89,32 @@ impl Control {
 }
 
 impl Baseline {
-    /// Takes the latency of a round: measures with it, or follows it with `follow(base, latency)`.
-    fn read(&mut self, latency: u64, follow: fn(u64, u64) -> u64) -> Reading {
+    /// How a round's latency compares with that of the unloaded server; none if the round was there to measure that.
+    fn read(&mut self, latency: u64) -> Option<Ratio> {
+        // The clock is too coarse, or stepped back: nothing was measured.
+        if latency == 0 {
+            return None;
+        }
         match *self {
-            Self::Unknown | Self::Probing { .. } => {
+            Self::Unknown => {
                 *self = Self::Known { latency, rounds_left: PROBE_EVERY };
-                Reading::Measured
+                None
+            }
+            Self::Probing { latency: base } => {
+                *self = Self::Known { latency: base - base / 4 + latency / 4, rounds_left: PROBE_EVERY };
+                None
             }
             Self::Known { latency: base, rounds_left } => {
-                let base = follow(base, latency);
+                // After an overload it need not wait for the probes to come down.
+                let base = if base / 2 > latency { base - base / 10 } else { base };
                 *self = match rounds_left.checked_sub(1) {
                     Some(rounds_left) => Self::Known { latency: base, rounds_left },
                     None => Self::Probing { latency: base },
                 };
-                Reading::Base(base)
+                Some(Ratio::of(base, latency))
             }
         }
     }
-}
-
-/// Gradient2's base latency where the round is much faster than it: after an overload it need not wait for a probe.
-fn falling(base: u64, latency: u64) -> u64 {
-    if base / 2 > latency { base - base / 10 } else { base }
 }
 
 fn gradient2(limit: Estimate, gradient: Ratio) -> Estimate {
@@ -133,9 +122,9 @@ fn gradient2(limit: Estimate, gradient: Ratio) -> Estimate {
     limit.a_fifth_towards(limit.times(cmp::max(gradient, Ratio::HALF)).plus(room))
 }
 
-fn vegas(limit: Estimate, base: u64, latency: u64) -> Estimate {
-    // By Little's law, as many slots are busy at the server as the limit times base ÷ latency; the others wait.
-    let waiting = limit.whole() - limit.times(Ratio::of(base, latency)).whole();
+fn vegas(limit: Estimate, gradient: Ratio) -> Estimate {
+    // By Little's law the server works on as many calls as the limit times base ÷ latency; the others wait.
+    let waiting = limit.whole() - limit.times(gradient).whole();
     let step = step(limit.whole());
     if waiting <= step {
         limit.plus(step.saturating_mul(6))

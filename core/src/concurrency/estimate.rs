@@ -37,11 +37,7 @@ impl Estimate {
     /// A fifth of the way from here to `target`.
     pub(super) const fn a_fifth_towards(self, target: Self) -> Self {
         // By difference, since a sum of multiples would overflow at the largest limits.
-        if target.0 >= self.0 {
-            Self(self.0 + (target.0 - self.0) / 5)
-        } else {
-            Self(self.0 - (self.0 - target.0) / 5)
-        }
+        if target.0 >= self.0 { Self(self.0 + (target.0 - self.0) / 5) } else { Self(self.0 - (self.0 - target.0) / 5) }
     }
 }
 
