@@ -81,6 +81,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// The refusal of what is ready at `ready_at`; `None` is beyond the end of the clock.
+    #[inline]
     pub fn not_yet(ready_at: Option<Instant>) -> Self {
         Self::NotYet { retry_at: ready_at.unwrap_or(Instant::MAX) }
     }

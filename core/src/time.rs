@@ -43,11 +43,13 @@ impl Instant {
     pub const MAX: Self = Self(u64::MAX);
 
     /// The instant `nanos` nanoseconds after the epoch.
+    #[inline]
     pub const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)
     }
 
     /// Nanoseconds since the epoch.
+    #[inline]
     pub const fn as_nanos(self) -> u64 {
         self.0
     }
@@ -57,6 +59,7 @@ impl Add<Duration> for Instant {
     type Output = Self;
 
     /// Saturates at [`Instant::MAX`].
+    #[inline]
     fn add(self, delay: Duration) -> Self {
         Self(self.0.saturating_add(saturating_nanos(delay)))
     }
@@ -73,6 +76,7 @@ impl Sub for Instant {
     type Output = Duration;
 
     /// How long after `earlier` this instant is; zero if it is not after it.
+    #[inline]
     fn sub(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
@@ -86,6 +90,7 @@ impl fmt::Display for Instant {
 }
 
 /// Nanoseconds in `duration`, or `u64::MAX` where there are more (584 years).
+#[inline]
 pub(crate) const fn saturating_nanos(duration: Duration) -> u64 {
     let nanos = duration.as_nanos();
     if nanos > u64::MAX as u128 {

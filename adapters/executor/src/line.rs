@@ -158,6 +158,10 @@ enum Standing<const K: usize> {
 }
 
 impl<const K: usize> Ticket<K> {
+    pub(crate) const fn is_granted(&self) -> bool {
+        matches!(self.0, Standing::Granted(_))
+    }
+
     /// What was granted, to be settled later; `None` if nothing was.
     pub(crate) fn into_granted(self) -> Option<Reservations<K>> {
         match self.0 {

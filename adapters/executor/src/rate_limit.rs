@@ -80,6 +80,9 @@ impl<T: Timer, const K: usize> RateLimit<T, K> {
     pub async fn acquire(&self, demand: impl Into<Demand<K>>) -> Result<Held<'_, T, K>, Refusal> {
         let demand = demand.into();
         let ticket = self.with(|line, now| line.join(now, demand))?;
+        if ticket.is_granted() {
+            return Ok(Held { limit: self, granted: ticket.into_granted() });
+        }
         let mut place = InLine { limit: self, ticket: Some(ticket) };
         wait_for(&self.timer, |cx| match place.ask(cx) {
             Admission::Granted => ControlFlow::Break(Ok(())),

@@ -29,7 +29,8 @@
 //! | You want | Take |
 //! | --- | --- |
 //! | to call an HTTP API | `steadfast::client`, or [`ApiClient`] with another transport or timer |
-//! | to await a rate limit | [`RateLimit`] |
+//! | to await a rate limit, or several at once | [`RateLimit`] |
+//! | a limit for each customer, host or key | [`KeyedRateLimit`] |
 //! | any other operation rate limited, retried and guarded | [`SharedPipeline`] |
 //! | only the decisions, without a runtime or an allocator | [`core`] |
 //! | to know what a status or a `Retry-After` means | [`http`] |
@@ -56,7 +57,7 @@ pub use steadfast_core::rejected::Rejected;
 pub use steadfast_core::retry::Retry;
 pub use steadfast_core::settings::InvalidSetting;
 pub use steadfast_core::time::{Clock, Instant, ManualClock, Timer};
-pub use steadfast_executor::{RateLimit, SharedPipeline};
+pub use steadfast_executor::{KeyedRateLimit, RateLimit, SharedPipeline};
 pub use steadfast_http as http;
 #[cfg(feature = "reqwest")]
 pub use steadfast_reqwest::ReqwestTransport;

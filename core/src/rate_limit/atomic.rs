@@ -34,6 +34,7 @@ use crate::time::Instant;
 #[derive(Debug)]
 pub struct AtomicTokenBucket {
     quota: Quota,
+    /// The one word that threads share. It orders nothing else, so relaxed accesses do.
     full_at: AtomicU64,
 }
 
@@ -57,7 +58,7 @@ impl AtomicTokenBucket {
 
     /// How many tokens could be taken at `now`, if nobody else takes any.
     pub fn available(&self, now: Instant) -> u32 {
-        self.quota.available(self.full_at.load(Ordering::Acquire), now)
+        self.quota.available(self.full_at.load(Ordering::Relaxed), now)
     }
 
     /// Takes `n` tokens, or takes none and says when to come back. See
@@ -65,14 +66,14 @@ impl AtomicTokenBucket {
     ///
     /// # Errors
     /// [`Refusal::NotYet`] until they are there; [`Refusal::Never`] if `n` is more than the burst.
+    #[inline]
     pub fn try_acquire(&self, now: Instant, n: u32) -> Result<(), Refusal> {
-        let mut full_at = self.full_at.load(Ordering::Acquire);
+        let mut full_at = self.full_at.load(Ordering::Relaxed);
         loop {
-            let taken = match self.quota.take(full_at, now, n)? {
-                Some(taken) if taken.ready_at <= now => taken,
-                taken => return Err(Refusal::not_yet(taken.map(|taken| taken.ready_at))),
+            let Some(after) = self.quota.take_now(full_at, now, n) else {
+                return Err(self.quota.refusal(full_at, now, n));
             };
-            match self.full_at.compare_exchange_weak(full_at, taken.full_at, Ordering::AcqRel, Ordering::Acquire) {
+            match self.full_at.compare_exchange_weak(full_at, after, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => return Ok(()),
                 Err(current) => full_at = current,
             }
@@ -82,7 +83,7 @@ impl AtomicTokenBucket {
     /// Admits nothing before `until`, because the server said so. See
     /// [`TokenBucket::block_until`](super::TokenBucket::block_until).
     pub fn block_until(&self, until: Instant) {
-        self.full_at.fetch_max(self.quota.blocked(until), Ordering::AcqRel);
+        self.full_at.fetch_max(self.quota.blocked(until), Ordering::Relaxed);
     }
 }
 

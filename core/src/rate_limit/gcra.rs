@@ -12,7 +12,43 @@ pub(super) struct Taken {
 }
 
 impl Quota {
+    /// The state after taking `n` tokens that are there now; `None` if they are not.
+    ///
+    /// Everything that admits or refuses without more ado goes through here.
+    #[inline]
+    pub(super) fn take_now(&self, full_at: u64, now: Instant, n: u32) -> Option<u64> {
+        if n > self.burst() {
+            return None;
+        }
+        // Not more than the capacity, so it does not wrap. None at all are admitted when one would be.
+        let cost = self.unit_cost() * u64::from(n.max(1));
+        let passed = self.units_passed(now);
+        let after = if full_at > passed {
+            if full_at - passed > self.capacity() - cost {
+                return None;
+            }
+            full_at.checked_add(cost)?
+        } else {
+            // Full: what is taken now counts from the end of the unit under way, but the whole burst is there.
+            self.units_begun(now).checked_add(cost)?
+        };
+        Some(if n == 0 { full_at } else { after })
+    }
+
+    /// Why [`take_now`](Self::take_now) took nothing.
+    #[inline]
+    pub(super) fn refusal(&self, full_at: u64, now: Instant, n: u32) -> Refusal {
+        let burst = self.burst();
+        if n > burst {
+            return Refusal::Never { tokens: n, burst };
+        }
+        // It is not full, or there would be room; so what is missing counts from `full_at`.
+        let after = full_at.max(self.units_passed(now)).checked_add(self.unit_cost() * u64::from(n.max(1)));
+        Refusal::not_yet(after.and_then(|after| self.instant_at(after - self.capacity())))
+    }
+
     /// Takes `n` tokens, which are ready when it says, or tells when they could be; `None` beyond the end of the clock.
+    #[inline]
     pub(super) fn take(&self, full_at: u64, now: Instant, n: u32) -> Result<Option<Taken>, Refusal> {
         let burst = self.burst();
         if n > burst {
@@ -24,6 +60,7 @@ impl Quota {
     }
 
     /// What taking so many tokens would lead to, burst or no burst.
+    #[inline]
     pub(super) fn look(&self, full_at: u64, now: Instant, tokens: u64) -> Option<Taken> {
         let cost = self.cost(tokens)?;
         let passed = self.units_passed(now);

@@ -31,14 +31,13 @@ impl Level {
     ///
     /// # Errors
     /// [`Refusal::NotYet`] until they are there; [`Refusal::Never`] if `n` is more than the burst.
+    #[inline]
     pub fn try_acquire(&mut self, quota: &Quota, now: Instant, n: u32) -> Result<(), Refusal> {
-        match quota.take(self.0, now, n)? {
-            Some(taken) if taken.ready_at <= now => {
-                self.0 = taken.full_at;
-                Ok(())
-            }
-            taken => Err(Refusal::not_yet(taken.map(|taken| taken.ready_at))),
-        }
+        let Some(full_at) = quota.take_now(self.0, now, n) else {
+            return Err(quota.refusal(self.0, now, n));
+        };
+        self.0 = full_at;
+        Ok(())
     }
 
     /// How many tokens could be taken at `now`.
@@ -47,6 +46,7 @@ impl Level {
     }
 
     /// Whether it is full at `now`, and so as good as new.
+    #[inline]
     pub fn is_full(&self, quota: &Quota, now: Instant) -> bool {
         self.0 <= quota.units_passed(now)
     }

@@ -54,12 +54,10 @@ pub struct Quota {
 /// are exact. Elsewhere a unit is a little more than a quarter of a nanosecond, and rounded against the caller.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Scale {
-    Nanosecond,
+    /// So many units in each nanosecond: exact.
+    PerNanosecond(NonZeroU64),
     /// So many units in so many nanoseconds.
-    Units {
-        units: u64,
-        nanos: NonZeroU64,
-    },
+    Fraction { units: u64, nanos: NonZeroU64 },
 }
 
 impl Quota {
@@ -122,6 +120,7 @@ impl Quota {
     }
 
     /// The most tokens that can be taken at once.
+    #[inline]
     pub const fn burst(&self) -> u32 {
         self.burst
     }
@@ -154,53 +153,60 @@ impl Quota {
         let coarsest = MAX_CAPACITY / burst as u64;
         let unit_cost = if finest < coarsest { finest } else { coarsest };
         let units = unit_cost * tokens_in_nanos;
-        let scale = match NonZeroU64::new(nanos) {
-            Some(nanos) if units != nanos.get() => Scale::Units { units, nanos },
-            _ => Scale::Nanosecond,
+        let scale = match (NonZeroU64::new(units / nanos), NonZeroU64::new(nanos)) {
+            (Some(per_nano), _) if units % nanos == 0 => Scale::PerNanosecond(per_nano),
+            (_, Some(nanos)) => Scale::Fraction { units, nanos },
+            (_, None) => Scale::PerNanosecond(NonZeroU64::MIN), // The period is more than zero: see above.
         };
         Ok(Self { tokens, period, burst, scale, unit_cost, capacity: unit_cost * burst as u64 })
     }
 
     /// What one token costs, in units.
+    #[inline]
     pub(super) const fn unit_cost(&self) -> u64 {
         self.unit_cost
     }
 
     /// What `tokens` cost, in units, if that can be told.
+    #[inline]
     pub(super) const fn cost(&self, tokens: u64) -> Option<u64> {
         self.unit_cost.checked_mul(tokens)
     }
 
     /// What a full bucket holds, in units.
+    #[inline]
     pub(super) const fn capacity(&self) -> u64 {
         self.capacity
     }
 
     /// How many units have passed at `now`, the one under way not counted.
+    #[inline]
     pub(super) fn units_passed(&self, now: Instant) -> u64 {
         match self.scale {
-            Scale::Nanosecond => now.as_nanos(),
-            Scale::Units { units, nanos } => {
+            Scale::PerNanosecond(units) => now.as_nanos().saturating_mul(units.get()),
+            Scale::Fraction { units, nanos } => {
                 at_most_u64(u128::from(now.as_nanos()) * u128::from(units) / u128::from(nanos.get()))
             }
         }
     }
 
     /// How many units have passed at `now`, the one under way counted: what starts now counts from its end.
+    #[inline]
     pub(super) fn units_begun(&self, now: Instant) -> u64 {
         match self.scale {
-            Scale::Nanosecond => now.as_nanos(),
-            Scale::Units { units, nanos } => {
+            Scale::PerNanosecond(units) => now.as_nanos().saturating_mul(units.get()),
+            Scale::Fraction { units, nanos } => {
                 at_most_u64((u128::from(now.as_nanos()) * u128::from(units)).div_ceil(u128::from(nanos.get())))
             }
         }
     }
 
     /// The first instant at which so many units have passed, if the clock gets there.
+    #[inline]
     pub(super) fn instant_at(&self, passed: u64) -> Option<Instant> {
         match self.scale {
-            Scale::Nanosecond => Some(Instant::from_nanos(passed)),
-            Scale::Units { units, nanos } => {
+            Scale::PerNanosecond(units) => Some(Instant::from_nanos(passed.div_ceil(units.get()))),
+            Scale::Fraction { units, nanos } => {
                 let nanos = (u128::from(passed) * u128::from(nanos.get())).div_ceil(u128::from(units));
                 u64::try_from(nanos).ok().map(Instant::from_nanos)
             }

@@ -147,14 +147,13 @@ impl TokenBucket {
     ///
     /// # Errors
     /// [`Refusal::NotYet`] until they are there; [`Refusal::Never`] if `n` is more than the burst.
+    #[inline]
     pub fn try_acquire(&mut self, now: Instant, n: u32) -> Result<(), Refusal> {
-        match self.quota.take(self.full_at, now, n)? {
-            Some(taken) if taken.ready_at <= now => {
-                self.note(now, taken);
-                Ok(())
-            }
-            taken => Err(Refusal::not_yet(taken.map(|taken| taken.ready_at))),
-        }
+        let Some(full_at) = self.quota.take_now(self.full_at, now, n) else {
+            return Err(self.quota.refusal(self.full_at, now, n));
+        };
+        self.note(now, full_at);
+        Ok(())
     }
 
     /// Takes `n` tokens now, to be used when the reservation says.
@@ -178,13 +177,13 @@ impl TokenBucket {
 
     fn give(&mut self, now: Instant, taken: Taken, tokens: u32) -> Reservation {
         let (before, after) = (self.full_at, taken.full_at);
-        self.note(now, taken);
+        self.note(now, taken.full_at);
         let (given_back, epoch) = (self.given_back, self.epoch);
         Reservation { ready_at: taken.ready_at, tokens, before, after, given_back, epoch }
     }
 
-    fn note(&mut self, now: Instant, taken: Taken) {
-        self.full_at = taken.full_at;
+    fn note(&mut self, now: Instant, full_at: u64) {
+        self.full_at = full_at;
         self.latest = cmp::max(self.latest, now);
     }
 
