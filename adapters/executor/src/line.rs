@@ -231,10 +231,8 @@ impl<const K: usize> Line<K> {
         let Demand { weights, deadline, priority } = demand;
         self.serve(now);
         if self.waiting.is_empty() && now < deadline {
-            match self.take_now(now, weights) {
-                Ok(reservations) => return Ok(Ticket(Standing::Granted(reservations))),
-                Err(Refusal::NotYet { .. }) => {}
-                Err(never) => return Err(never),
+            if let Some(reservations) = self.limits.reserve_now(now, weights) {
+                return Ok(Ticket(Standing::Granted(reservations)));
             }
         }
         // Asks the limits only whether it could ever be.
@@ -271,23 +269,15 @@ impl<const K: usize> Line<K> {
         self.outdate_and_wake_first();
     }
 
-    /// Takes tokens that are there now.
-    fn take_now(&mut self, now: Instant, weights: [u32; K]) -> Result<Reservations<K>, Refusal> {
-        let reserved = self.limits.reserve(now, weights, now + Duration::from_nanos(1));
-        reserved.map_err(|refused| refused.refusal)
-    }
-
     /// Grants everybody whose turn has come, and refuses whoever can never have one.
     fn serve(&mut self, now: Instant) {
         while let Some((place, weights)) = self.first() {
-            match self.take_now(now, weights) {
-                Ok(reservations) => {
-                    self.granted.insert(place, Grant { at: now, weights, reservations });
-                }
-                Err(Refusal::NotYet { .. }) => break,
-                Err(never) => {
-                    self.refused.insert(place, never);
-                }
+            if let Some(reservations) = self.limits.reserve_now(now, weights) {
+                self.granted.insert(place, Grant { at: now, weights, reservations });
+            } else if let Err(RefusedBy { refusal, .. }) = self.limits.ready_at(now, weights) {
+                self.refused.insert(place, refusal);
+            } else {
+                break;
             }
             if let Some(Waiter { waker: Some(waker), .. }) = self.remove(place) {
                 self.woken.push_back(Woken::Wake(waker));

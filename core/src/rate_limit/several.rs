@@ -89,6 +89,17 @@ impl<const K: usize> RateLimits<K> {
         self.limits.each_ref().map(|limit| limit.available(now))
     }
 
+    /// Takes so many tokens of each limit that are there now, or none of any; to be settled or given back later.
+    #[inline]
+    pub fn reserve_now(&mut self, now: Instant, weights: [u32; K]) -> Option<Reservations<K>> {
+        let mut after = [0; K];
+        for ((after, limit), weight) in after.iter_mut().zip(&self.limits).zip(weights) {
+            *after = limit.look_now(now, weight)?;
+        }
+        let take = |limit: usize| self.limits[limit].take_now(now, weights[limit], after[limit]);
+        Some(Reservations { ready_at: now, each: array::from_fn(take) })
+    }
+
     /// Takes so many tokens of each limit, or none of any.
     ///
     /// # Errors

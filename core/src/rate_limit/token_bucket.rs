@@ -169,12 +169,25 @@ impl TokenBucket {
         }
     }
 
+    /// What the state would be after taking `n` tokens that are there now; `None` if they are not.
+    #[inline]
+    pub(super) fn look_now(&self, now: Instant, n: u32) -> Option<u64> {
+        self.quota.take_now(self.full_at, now, n)
+    }
+
+    /// Takes what [`look_now`](Self::look_now) has found.
+    #[inline]
+    pub(super) fn take_now(&mut self, now: Instant, n: u32, full_at: u64) -> Reservation {
+        self.give(now, Taken { full_at, ready_at: now }, n)
+    }
+
     /// Takes `n` tokens as of a time at which it has said they are ready.
     pub(super) fn take_at(&mut self, ready_at: Instant, n: u32) -> Reservation {
         let taken = self.quota.take(self.full_at, ready_at, n).ok().flatten();
         self.give(ready_at, taken.unwrap_or(Taken { full_at: u64::MAX, ready_at }), n)
     }
 
+    #[inline]
     fn give(&mut self, now: Instant, taken: Taken, tokens: u32) -> Reservation {
         let (before, after) = (self.full_at, taken.full_at);
         self.note(now, taken.full_at);
@@ -182,6 +195,7 @@ impl TokenBucket {
         Reservation { ready_at: taken.ready_at, tokens, before, after, given_back, epoch }
     }
 
+    #[inline]
     fn note(&mut self, now: Instant, full_at: u64) {
         self.full_at = full_at;
         self.latest = cmp::max(self.latest, now);
