@@ -8,10 +8,13 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use steadfast::{
-    ApiClientBuilder, Backoff, CircuitBreaker, Error, Pipeline, Quota, Rejected, ReqwestTransport, Retry, TokenBucket,
-    TokioTimer,
+    ApiClient, ApiClientBuilder, Backoff, CircuitBreaker, Error, Pipeline, Quota, Rejected, ReqwestTransport, Retry,
+    TokenBucket, TokioTimer,
 };
 use steadfast_tests::faulty_server::{Faults, FaultyServer, Settings};
+use tokio::task::JoinHandle;
+
+type Client = ApiClient<ReqwestTransport, TokioTimer>;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -28,6 +31,15 @@ fn server(faults: Faults) -> FaultyServer {
 
 fn client(url: &str) -> ApiClientBuilder<ReqwestTransport, TokioTimer> {
     steadfast::client(url).expect("no TLS is set up")
+}
+
+/// So many calls at once, each a task of its own.
+fn spawn(client: &Client, calls: u32) -> Vec<JoinHandle<Result<(), Error>>> {
+    let call = |index| {
+        let client = client.clone();
+        tokio::spawn(async move { client.get(&format!("items/{index}")).send().await.map(drop) })
+    };
+    (0..calls).map(call).collect()
 }
 
 /// Until the server has nobody connected to it, or a time has passed that means that it never will.
@@ -106,12 +118,7 @@ async fn it_03_sockets_are_closed_after_every_kind_of_end() {
     let server = server(faults);
     let pipeline = Pipeline::builder().attempt_timeout(SECOND / 5).without_circuit_breaker().build().unwrap();
     let client = client(&server.url()).pipeline(pipeline).build().unwrap();
-    let calls: Vec<_> = (0..40)
-        .map(|index| {
-            let client = client.clone();
-            tokio::spawn(async move { client.get(&format!("items/{index}")).send().await.map(drop) })
-        })
-        .collect();
+    let calls = spawn(&client, 40);
     // Every other call is dropped wherever it stands.
     for (index, call) in calls.into_iter().enumerate() {
         if index % 2 == 0 {
@@ -130,13 +137,7 @@ async fn it_04_requests_are_spaced_by_the_limit_in_real_time() {
     let pipeline = Pipeline::builder().rate_limit(limit).build().unwrap();
     let client = client(&server.url()).pipeline(pipeline).build().unwrap();
     let start = Instant::now();
-    let calls: Vec<_> = (0..26)
-        .map(|index| {
-            let client = client.clone();
-            tokio::spawn(async move { client.get(&format!("items/{index}")).send().await.map(drop) })
-        })
-        .collect();
-    for call in calls {
+    for call in spawn(&client, 26) {
         call.await.unwrap().unwrap();
     }
     // The first goes at once, and twenty-five follow 20 ms apart.
@@ -186,13 +187,7 @@ async fn a_429_is_obeyed_by_everybody_who_shares_the_limit() {
     let limit = TokenBucket::new(Quota::per_second(1000).unwrap().with_burst(10).unwrap());
     let client =
         client(&server.url()).pipeline(Pipeline::builder().rate_limit(limit).build().unwrap()).build().unwrap();
-    let calls: Vec<_> = (0..12)
-        .map(|index| {
-            let client = client.clone();
-            tokio::spawn(async move { client.get(&format!("items/{index}")).send().await.map(drop) })
-        })
-        .collect();
-    for call in calls {
+    for call in spawn(&client, 12) {
         call.await.unwrap().unwrap();
     }
     let report = server.report();

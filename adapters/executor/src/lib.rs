@@ -33,13 +33,15 @@
 
 use std::sync::PoisonError;
 
+mod demand;
 mod keyed;
 mod line;
 mod pipeline;
 mod rate_limit;
 
+pub use demand::{Counts, Demand};
 pub use keyed::KeyedRateLimit;
-pub use line::{Counts, Demand, Line, Ticket};
+pub use line::{Line, Ticket};
 pub use pipeline::SharedPipeline;
 pub use rate_limit::{Held, RateLimit};
 

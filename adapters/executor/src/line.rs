@@ -8,6 +8,8 @@ use steadfast_core::rate_limit::{
 };
 use steadfast_core::time::Instant;
 
+use crate::demand::{Counts, Demand};
+
 /// How many may wait unless told otherwise. At a thousand calls a second the last of them waits for a minute.
 const MAX_WAITERS: usize = 65_536;
 
@@ -49,8 +51,6 @@ pub struct Line<const K: usize = 1> {
     waiting: BTreeMap<Place, Waiter<K>>,
     /// What was granted to somebody who has not asked since, until the buckets have refilled it; then it has expired.
     granted: BTreeMap<Place, Grant<K>>,
-    /// Who was told that it can never be served, and has not asked since.
-    refused: BTreeMap<Place, Refusal>,
     /// How many tokens of each limit those who wait ask for, all together.
     queued: [u64; K],
     next: u64,
@@ -77,71 +77,6 @@ struct Grant<const K: usize> {
     at: Instant,
     weights: [u32; K],
     reservations: Reservations<K>,
-}
-
-/// What one of several limits counts, where a call's weight is a single number.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Counts {
-    /// Each call as one, whatever it weighs.
-    Calls,
-    /// Each call as what it weighs.
-    Weight,
-}
-
-/// What is asked of a line: how much of each limit, by when, and how urgently.
-///
-/// A number, or an array with one for each limit, is a demand without a deadline and of no priority.
-///
-/// ```
-/// use steadfast_core::time::Instant;
-/// use steadfast_executor::Demand;
-///
-/// let demand = Demand::of([1, 1_500]).before(Instant::from_nanos(1_000_000_000)).with_priority(9);
-/// # let _ = demand;
-/// ```
-#[derive(Clone, Copy, Debug)]
-pub struct Demand<const K: usize = 1> {
-    weights: [u32; K],
-    deadline: Instant,
-    priority: u8,
-}
-
-impl<const K: usize> Demand<K> {
-    /// So many tokens of each limit.
-    pub const fn of(weights: [u32; K]) -> Self {
-        Self { weights, deadline: Instant::MAX, priority: 0 }
-    }
-
-    /// The same, if it can be had before `deadline`; otherwise it is refused, at once where that is known.
-    #[must_use]
-    pub const fn before(self, deadline: Instant) -> Self {
-        Self { deadline, ..self }
-    }
-
-    /// The same, before all in line with a lower priority. The default is the lowest, 0.
-    ///
-    /// Those with a lower one wait longer than they were told, and as long as more urgent ones keep coming. Priorities
-    /// are for a few: where everything is urgent, nothing is.
-    #[must_use]
-    pub const fn with_priority(self, priority: u8) -> Self {
-        Self { priority, ..self }
-    }
-
-    pub(crate) const fn deadline(&self) -> Instant {
-        self.deadline
-    }
-}
-
-impl<const K: usize> From<[u32; K]> for Demand<K> {
-    fn from(weights: [u32; K]) -> Self {
-        Self::of(weights)
-    }
-}
-
-impl From<u32> for Demand {
-    fn from(tokens: u32) -> Self {
-        Self::of([tokens])
-    }
 }
 
 /// A place in a [`Line`], and then the tokens.
@@ -191,7 +126,6 @@ impl<const K: usize> Line<K> {
             counts,
             waiting: BTreeMap::new(),
             granted: BTreeMap::new(),
-            refused: BTreeMap::new(),
             queued: [0; K],
             next: 0,
             outdated_before: 0,
@@ -274,11 +208,9 @@ impl<const K: usize> Line<K> {
         while let Some((place, weights)) = self.first() {
             if let Some(reservations) = self.limits.reserve_now(now, weights) {
                 self.granted.insert(place, Grant { at: now, weights, reservations });
-            } else if let Err(RefusedBy { refusal, .. }) = self.limits.ready_at(now, weights) {
-                self.refused.insert(place, refusal);
-            } else {
+            } else if self.limits.ready_at(now, weights).is_ok() {
                 break;
-            }
+            } // Otherwise it can never have one, and will be told so when it asks.
             if let Some(Waiter { waker: Some(waker), .. }) = self.remove(place) {
                 self.woken.push_back(Woken::Wake(waker));
             }
@@ -345,11 +277,11 @@ impl<const K: usize> Line<K> {
 
     /// How somebody stands who was waiting and is no longer in line.
     fn decided(&mut self, now: Instant, place: Place, weights: [u32; K]) -> Standing<K> {
-        if let Some(refusal) = self.refused.remove(&place) {
-            return Standing::Refused(refusal);
-        }
         if let Some(grant) = self.granted.remove(&place) {
             return Standing::Granted(grant.reservations);
+        }
+        if let Err(RefusedBy { refusal, .. }) = self.limits.ready_at(now, weights) {
+            return Standing::Refused(refusal);
         }
         // Its grant has expired, so it waits again, in the same place.
         self.insert(place, weights, now);
@@ -430,10 +362,7 @@ impl<const K: usize> RateLimiter for Line<K> {
                     }
                     None
                 }
-                None => {
-                    self.refused.remove(&place);
-                    self.granted.remove(&place).map(|grant| grant.reservations)
-                }
+                None => self.granted.remove(&place).map(|grant| grant.reservations),
             },
         };
         if let Some(reservations) = granted {

@@ -7,7 +7,8 @@ use steadfast_core::rate_limit::{Admission, Quota, RateLimiter, RateLimits, Refu
 use steadfast_core::run::wait_for;
 use steadfast_core::time::{Instant, Timer};
 
-use crate::line::{Counts, Demand, Line, Ticket};
+use crate::demand::{Counts, Demand};
+use crate::line::{Line, Ticket};
 use crate::lock;
 use crate::sync::{Arc, Mutex};
 
@@ -87,7 +88,7 @@ impl<T: Timer, const K: usize> RateLimit<T, K> {
         wait_for(&self.timer, |cx| match place.ask(cx) {
             Admission::Granted => ControlFlow::Break(Ok(())),
             Admission::Refused(refusal) => ControlFlow::Break(Err(refusal)),
-            Admission::Wait(until) if until < demand.deadline() => ControlFlow::Continue(until),
+            Admission::Wait(until) if until < demand.deadline => ControlFlow::Continue(until),
             Admission::Wait(retry_at) => ControlFlow::Break(Err(Refusal::NotYet { retry_at })),
         })
         .await?;

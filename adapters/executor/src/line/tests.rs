@@ -186,7 +186,7 @@ fn another_quota_reaches_those_who_wait() {
     assert_eq!(ask(&mut line, ms(10), &mut [&mut last]), [Some(110)]);
     line.leave(ms(10), heavy);
     assert_eq!(ask(&mut line, ms(110), &mut [&mut last]), [None]);
-    assert!(line.refused.is_empty() && line.is_empty());
+    assert!(line.is_empty());
     line.set_quota(ms(110), 7, Quota::per_second(1).unwrap()); // There is no such limit.
 }
 
