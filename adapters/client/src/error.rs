@@ -1,3 +1,4 @@
+use std::error::Error as StdError;
 use std::fmt;
 use std::str::Utf8Error;
 use std::time::Duration;
@@ -36,7 +37,7 @@ pub enum Error {
         reason: String,
     },
     /// The server could not be reached, or the connection broke before a whole response had come.
-    #[error("{failure}: no connection, or not for long enough")]
+    #[error("{failure}: {}", root(&**source))]
     Connection {
         /// What the transport says.
         source: BoxError,
@@ -229,6 +230,15 @@ impl Error {
     pub fn retry_at(&self) -> Option<Instant> {
         self.failure().and_then(Failure::rejected).and_then(|rejected| rejected.retry_at())
     }
+}
+
+/// What is at the bottom of an error, below all that only says that something went wrong.
+fn root<'a>(error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError + 'static) {
+    let mut root = error;
+    while let Some(source) = root.source() {
+        root = source;
+    }
+    root
 }
 
 /// What an attempt brought, without its response.

@@ -292,7 +292,8 @@ fn a_server_that_is_down_for_good_costs_each_call_one_clear_error() {
     let errors: Vec<_> = (0..20).map(|_| clock.drive(client.get("x").send()).unwrap().unwrap_err()).collect();
     let attempts: u32 = errors.iter().filter_map(Error::failure).map(Failure::attempts).sum();
     assert_eq!(attempts, 5);
-    assert!(matches!(&errors[0], Error::Connection { source, .. } if source.to_string() == "connection refused"));
+    assert!(matches!(&errors[0], Error::Connection { .. }));
+    assert!(errors[0].to_string().ends_with(": connection refused"), "{}", errors[0]);
     assert!(errors[2..].iter().all(|error| matches!(error, Error::CircuitOpen(_)) && error.retry_at().is_some()));
     assert!(elapsed(&clock) < ms(1000));
 }
