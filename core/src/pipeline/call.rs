@@ -109,8 +109,12 @@ impl<T> Call<T> {
             Stage::Asking => self.ask(now, pipeline, events),
             Stage::InLine { ticket } => self.stand_in_line(now, ticket, pipeline, events),
             Stage::BackingOff { until } if now >= until => self.ask(now, pipeline, events),
-            waiting @ (Stage::BackingOff { until } | Stage::Running { until, .. }) => {
-                self.stage = waiting;
+            Stage::BackingOff { until } => {
+                self.stage = Stage::BackingOff { until };
+                Step::Wait(until)
+            }
+            Stage::Running { permit, until } => {
+                self.stage = Stage::Running { permit, until };
                 Step::Wait(until)
             }
             Stage::Ended(result) => {
