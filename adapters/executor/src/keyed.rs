@@ -56,6 +56,9 @@ struct Shard<K> {
     sweep_at: usize,
     /// Until then it need not look for room again: none of its keys can be forgotten before.
     no_room_until: Instant,
+    /// The latest time at which keys were forgotten. Should the clock step back before it, no unknown key is admitted
+    /// until it has caught up: it may be one of those, and not have been full yet.
+    forgotten_at: Instant,
 }
 
 impl<K: Eq + Hash, C: Clock> KeyedRateLimit<K, C> {
@@ -70,7 +73,12 @@ impl<K: Eq + Hash, C: Clock> KeyedRateLimit<K, C> {
 impl<K: Eq + Hash, C: Clock, S: BuildHasher> KeyedRateLimit<K, C, S> {
     /// The same with another hasher: a faster one, where nobody hostile chooses the keys.
     pub fn with_hasher(quota: Quota, max_keys: usize, clock: C, hasher: S) -> Self {
-        let shard = || Shard { table: HashTable::new(), sweep_at: FIRST_SWEEP, no_room_until: Instant::EPOCH };
+        let shard = || Shard {
+            table: HashTable::new(),
+            sweep_at: FIRST_SWEEP,
+            no_room_until: Instant::EPOCH,
+            forgotten_at: Instant::EPOCH,
+        };
         let shards = (0..SHARDS).map(|_| Mutex::new(shard())).collect();
         Self { quota, max_keys_per_shard: max_keys.div_ceil(SHARDS), shards, hasher, clock }
     }
@@ -148,6 +156,9 @@ impl<K: Eq + Hash, C: Clock, S: BuildHasher> KeyedRateLimit<K, C, S> {
 impl<K> Shard<K> {
     /// Makes sure that there is room for one more key, by forgetting those whose buckets are full again.
     fn make_room(&mut self, quota: &Quota, now: Instant, max_keys: usize) -> Result<(), Refusal> {
+        if now < self.forgotten_at {
+            return Err(Refusal::NotYet { retry_at: self.forgotten_at });
+        }
         if self.table.len() < self.sweep_at.min(max_keys) {
             return Ok(());
         }
@@ -162,6 +173,7 @@ impl<K> Shard<K> {
             }
             keep
         });
+        self.forgotten_at = now;
         // Next when it has doubled: each key pays for looking at two others, however many there are.
         self.sweep_at = (self.table.len() * 2).max(FIRST_SWEEP);
         if self.table.len() >= max_keys {

@@ -53,8 +53,8 @@ mod sync {
     pub(crate) use std::sync::{Arc, Mutex, MutexGuard};
 }
 
-/// Locks, also after another thread has panicked with the lock in hand: no user code runs under our locks, and the
-/// state machines under them are whole between any two calls.
+/// Locks, also after another thread has panicked with the lock in hand: what runs under our locks of the user's is at
+/// most how a key is hashed and compared, and the state machines under them are whole between any two calls.
 fn lock<T>(mutex: &sync::Mutex<T>) -> sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

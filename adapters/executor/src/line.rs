@@ -49,7 +49,7 @@ pub struct Line<const K: usize = 1> {
     counts: [Counts; K],
     /// Who waits, in the order in which they are served.
     waiting: BTreeMap<Place, Waiter<K>>,
-    /// What was granted to somebody who has not asked since, until the buckets have refilled it; then it has expired.
+    /// What was granted to somebody who has not asked since, until it expires.
     granted: BTreeMap<Place, Grant<K>>,
     /// How many tokens of each limit those who wait ask for, all together.
     queued: [u64; K],
@@ -74,7 +74,8 @@ struct Waiter<const K: usize> {
 
 #[derive(Debug)]
 struct Grant<const K: usize> {
-    at: Instant,
+    /// When the buckets have refilled it; then it has expired.
+    refilled_at: Instant,
     weights: [u32; K],
     reservations: Reservations<K>,
 }
@@ -164,14 +165,14 @@ impl<const K: usize> Line<K> {
     pub fn join(&mut self, now: Instant, demand: Demand<K>) -> Result<Ticket<K>, Refusal> {
         let Demand { weights, deadline, priority } = demand;
         self.serve(now);
-        if self.waiting.is_empty() && now < deadline {
+        let place = (Reverse(priority), self.next);
+        if now < deadline && self.first().is_none_or(|(first, _)| place < first) {
             if let Some(reservations) = self.limits.reserve_now(now, weights) {
                 return Ok(Ticket(Standing::Granted(reservations)));
             }
         }
         // Asks the limits only whether it could ever be.
         self.limits.ready_at(now, weights).map_err(|refused: RefusedBy| refused.refusal)?;
-        let place = (Reverse(priority), self.next);
         let until = self.turn(now, place, weights);
         let Some(until) = until.filter(|until| *until < deadline) else {
             // Where it is the deadline that has passed, the tokens may be there; later than now is soon enough.
@@ -189,11 +190,20 @@ impl<const K: usize> Line<K> {
     ///
     /// Debts stay, see [`TokenBucket::set_quota`]. No limit with this number: nothing changes.
     pub fn set_quota(&mut self, now: Instant, limit: usize, quota: Quota) {
-        if let Some(limit) = self.limits.limits_mut().get_mut(limit) {
-            limit.set_quota(now, quota);
-            self.serve(now);
-            self.outdate_and_wake_first();
+        let Some(bucket) = self.limits.limits_mut().get_mut(limit) else {
+            return;
+        };
+        bucket.set_quota(now, quota);
+        // Who can never be served any more leaves the line, and is told so when it asks.
+        let burst = quota.burst();
+        let hopeless = self.waiting.iter().filter(|(_, waiter)| waiter.weights[limit] > burst);
+        let hopeless: Vec<_> = hopeless.map(|(place, _)| *place).collect();
+        for place in hopeless {
+            let waker = self.remove(place).and_then(|waiter| waiter.waker);
+            self.woken.extend(waker.map(Woken::Wake));
         }
+        self.serve(now);
+        self.outdate_and_wake_first();
     }
 
     /// Settles what was granted with what was used in truth. See [`TokenBucket::commit`].
@@ -203,14 +213,16 @@ impl<const K: usize> Line<K> {
         self.outdate_and_wake_first();
     }
 
-    /// Grants everybody whose turn has come, and refuses whoever can never have one.
+    /// Grants everybody whose turn has come.
     fn serve(&mut self, now: Instant) {
         while let Some((place, weights)) = self.first() {
             if let Some(reservations) = self.limits.reserve_now(now, weights) {
-                self.granted.insert(place, Grant { at: now, weights, reservations });
-            } else if self.limits.ready_at(now, weights).is_ok() {
+                let full_in = self.limits.limits().iter().map(|limit| limit.snapshot(now).full_in).max();
+                let refilled_at = now + full_in.unwrap_or_default().max(Duration::from_nanos(1));
+                self.granted.insert(place, Grant { refilled_at, weights, reservations });
+            } else {
                 break;
-            } // Otherwise it can never have one, and will be told so when it asks.
+            }
             if let Some(Waiter { waker: Some(waker), .. }) = self.remove(place) {
                 self.woken.push_back(Woken::Wake(waker));
             }
@@ -218,8 +230,7 @@ impl<const K: usize> Line<K> {
         }
         // What was granted to somebody who never asked again: the buckets have refilled it, and it is nobody's.
         while let Some(oldest) = self.granted.first_entry() {
-            let Grant { at, reservations, .. } = oldest.get();
-            if now <= *at || self.limits.is_refundable(now, reservations) {
+            if now < oldest.get().refilled_at {
                 break;
             }
             oldest.remove();

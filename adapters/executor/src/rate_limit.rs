@@ -102,8 +102,15 @@ impl<T: Timer, const K: usize> RateLimit<T, K> {
     /// If it is not there now, or somebody waits in line for it.
     pub fn try_acquire(&self, demand: impl Into<Demand<K>>) -> Result<Held<'_, T, K>, Refusal> {
         let demand = demand.into();
-        let granted = self.with(|line, now| line.join(now, demand.before(now + Duration::from_nanos(1))))?;
-        Ok(Held { limit: self, granted: granted.into_granted() })
+        let now_or_never = |line: &mut Line<K>, now| {
+            let ticket = line.join(now, demand.before(now + Duration::from_nanos(1)))?;
+            if !ticket.is_granted() {
+                line.leave(now, ticket);
+                return Err(Refusal::NotYet { retry_at: now + Duration::from_nanos(1) });
+            }
+            Ok(ticket.into_granted())
+        };
+        Ok(Held { limit: self, granted: self.with(now_or_never)? })
     }
 
     /// Runs `operation` once what is demanded is there.

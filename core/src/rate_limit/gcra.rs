@@ -84,8 +84,11 @@ impl Quota {
         u32::try_from(tokens).unwrap_or(u32::MAX)
     }
 
-    /// When a bucket is full that gives its first token at `until` and none before.
+    /// When a bucket is full that gives its first token at `until` and none before. The epoch is never to come.
     pub(super) fn blocked(&self, until: Instant) -> u64 {
+        if until == Instant::EPOCH {
+            return 0;
+        }
         self.units_begun(until).saturating_add(self.capacity() - self.unit_cost())
     }
 

@@ -26,12 +26,15 @@ use crate::time::Instant;
 pub struct KeyedRateLimit<K, const N: usize> {
     quota: Quota,
     table: [Option<(K, Level)>; N],
+    /// The latest time at which a key was forgotten. Should the clock step back before it, no unknown key is admitted
+    /// until it has caught up: it may be that one, and not have been full yet.
+    forgotten_at: Instant,
 }
 
 impl<K: Clone + Eq, const N: usize> KeyedRateLimit<K, N> {
     /// A table without keys, each of which starts with a full bucket.
     pub const fn new(quota: Quota) -> Self {
-        Self { quota, table: [const { None }; N] }
+        Self { quota, table: [const { None }; N], forgotten_at: Instant::EPOCH }
     }
 
     /// The quota that each key has.
@@ -93,11 +96,19 @@ impl<K: Clone + Eq, const N: usize> KeyedRateLimit<K, N> {
 
     /// A place for a new key: an empty one, or that of a key which need not be remembered.
     fn place(&mut self, now: Instant) -> Result<&mut Option<(K, Level)>, Refusal> {
+        if now < self.forgotten_at {
+            return Err(Refusal::NotYet { retry_at: self.forgotten_at });
+        }
         let quota = self.quota;
         let spent = |slot: &Option<(K, Level)>| slot.as_ref().is_some_and(|(_, level)| !level.is_full(&quota, now));
         let retry_at = self.table.iter().flatten().map(|(_, level)| level.full_at(&quota)).min();
-        let free = self.table.iter_mut().find(|slot| !spent(slot));
-        free.ok_or(Refusal::TableFull { retry_at: retry_at.unwrap_or(Instant::MAX) })
+        let Some(place) = self.table.iter_mut().find(|slot| !spent(slot)) else {
+            return Err(Refusal::TableFull { retry_at: retry_at.unwrap_or(Instant::MAX) });
+        };
+        if place.is_some() {
+            self.forgotten_at = now;
+        }
+        Ok(place)
     }
 }
 

@@ -1,6 +1,7 @@
 use core::array;
 use core::cmp;
 use core::fmt;
+use core::time::Duration;
 
 use super::{Quota, Refusal, Reservation, TokenBucket};
 use crate::time::Instant;
@@ -117,7 +118,8 @@ impl<const K: usize> RateLimits<K> {
     /// Takes so many tokens of each limit now, to be used when the reservation says.
     ///
     /// All are used at the same time, so each limit counts them as of then: one that would be ready earlier gives
-    /// nothing to others in between that its quota would not cover on top.
+    /// nothing to others in between that its quota would not cover on top. If they are given back after that, what it
+    /// would have given in between is lost, at most its burst.
     ///
     /// # Errors
     /// If all of them would be ready only at `deadline` or later, or never; then nothing is taken.
@@ -129,7 +131,11 @@ impl<const K: usize> RateLimits<K> {
     ) -> Result<Reservations<K>, RefusedBy> {
         match self.last_to_have_room(now, weights)? {
             (ready_at, _) if ready_at < deadline => Ok(Reservations { ready_at, each: self.take(ready_at, weights) }),
-            (retry_at, limit) => Err(RefusedBy { limit, refusal: Refusal::NotYet { retry_at } }),
+            (ready_at, limit) => {
+                // Where it is the deadline that has passed, the tokens may be there; later than now is soon enough.
+                let retry_at = cmp::max(ready_at, now + Duration::from_nanos(1));
+                Err(RefusedBy { limit, refusal: Refusal::NotYet { retry_at } })
+            }
         }
     }
 
@@ -183,14 +189,16 @@ impl<const K: usize> RateLimits<K> {
 
     /// When all have room, and which is the last to.
     fn last_to_have_room(&self, now: Instant, weights: [u32; K]) -> Result<(Instant, usize), RefusedBy> {
-        let mut latest = (now, 0);
+        let mut latest = (Some(now), 0);
         for (limit, (bucket, weight)) in self.limits.iter().zip(weights).enumerate() {
-            let refused = |refusal| RefusedBy { limit, refusal };
-            let ready_at = bucket.ready_at(now, weight).map_err(refused)?;
-            let ready_at = ready_at.ok_or(refused(Refusal::not_yet(None)))?;
-            latest = cmp::max_by_key(latest, (ready_at, limit), |(ready_at, _)| *ready_at);
+            let ready_at = bucket.ready_at(now, weight).map_err(|refusal| RefusedBy { limit, refusal })?;
+            // Beyond the end of the clock is later than any time on it.
+            latest = cmp::max_by_key(latest, (ready_at, limit), |(at, _)| at.map_or((1, Instant::MAX), |at| (0, at)));
         }
-        Ok(latest)
+        match latest {
+            (Some(ready_at), limit) => Ok((ready_at, limit)),
+            (None, limit) => Err(RefusedBy { limit, refusal: Refusal::not_yet(None) }),
+        }
     }
 
     /// Takes the tokens of each as of `ready_at`, when all have room.

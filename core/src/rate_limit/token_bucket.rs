@@ -125,14 +125,18 @@ impl TokenBucket {
     /// Keeps another quota from now on.
     ///
     /// The tokens that are there stay, as far as the new burst has room; a larger burst fills at the new rate, and a
-    /// debt is still owed. What a server blocked stays blocked. Reservations keep the times they were told, and give
-    /// nothing back any more.
+    /// debt is still owed. What a server blocked stays blocked. Reservations keep the times they were told, give nothing
+    /// back any more, and do not count under a faster quota: those who take what comes in may meet them.
     pub fn set_quota(&mut self, now: Instant, quota: Quota) {
-        self.full_at = self.quota.convert(self.full_at, now, &quota);
+        // What the block alone has set is no debt: it is set anew below, by the new quota.
+        let debt = if self.full_at > self.floor() { self.full_at } else { 0 };
+        self.full_at = self.quota.convert(debt, now, &quota);
         self.quota = quota;
         self.epoch = self.epoch.wrapping_add(1);
         if self.blocked_until > now {
             self.block_until(self.blocked_until);
+        } else {
+            self.blocked_until = Instant::EPOCH;
         }
     }
 
@@ -205,7 +209,8 @@ impl TokenBucket {
     ///
     /// The reservation that was made last comes back whole, as if it had never been made. An earlier one comes back as
     /// far as time has not refilled it, and as far as the burst has room for it beside what was reserved after it, since
-    /// those reservations keep their times. What comes back goes to whoever asks next.
+    /// those reservations keep their times. What others have given back since counts as if it had lain before this one:
+    /// in doubt, less comes back. What comes back goes to whoever asks next.
     pub fn cancel(&mut self, now: Instant, reservation: Reservation) {
         self.commit(now, reservation, 0);
     }
@@ -222,6 +227,10 @@ impl TokenBucket {
                 self.full_at -= refund;
                 if !self.is_newest(&reservation, refund) {
                     self.given_back = self.given_back.wrapping_add(refund);
+                }
+                if used > 0 {
+                    // They may still be for a time to come, and what is given back later must have room beside them.
+                    self.latest = cmp::max(self.latest, reservation.ready_at);
                 }
             }
             None => self.debit(now, used - reservation.tokens),
@@ -265,7 +274,7 @@ impl TokenBucket {
 
     /// The least that `full_at` may be, since a server blocked us: a refund is no reason to come back earlier.
     fn floor(&self) -> u64 {
-        if self.blocked_until > Instant::EPOCH { self.quota.blocked(self.blocked_until) } else { 0 }
+        self.quota.blocked(self.blocked_until)
     }
 
     /// Admits nothing before `until`, because the server said so; then one token, and the rate.
