@@ -1,57 +1,80 @@
 //! A bucket per key.
 
 use std::hint::black_box;
-use std::time::Duration;
 
 use governor::RateLimiter as Governor;
-use governor::clock::FakeRelativeClock;
 use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
 use governor::state::keyed::DefaultKeyedStateStore;
+use steadfast_executor::KeyedRateLimit;
 
-use crate::bucket::{WHOLE, fake_clock, governor_quota};
-use crate::harness::{BATCH, Bench};
+use crate::bucket::{FakeClock, WHOLE, governor_quota, quota};
+use crate::harness::{BATCH, Bench, Work};
 
 /// Known keys, all of them; a batch asks for each once.
 const KEYS: u64 = BATCH;
 
-/// `try_acquire` of one key after the other, all known and all admitted, in an order that is not that of the table:
-/// ours is to be compared with [`governor_side`]. There is no row before there is something of ours to put into it.
-pub(crate) fn rows(_bench: &mut Bench) {}
-
-/// Every batch moves its clock on by one token per key, reads the clock for every call, and asks for every key once.
-#[expect(dead_code, reason = "waits for our side of the row")]
-fn governor_side() -> impl FnMut(u64) -> u64 {
-    let clock = fake_clock();
-    let limiter = governor(&clock);
-    move |batches| {
+/// Equal work: both tables are shared by threads, hash with `std`'s default hasher, and know all keys. Each batch moves
+/// its clock on by a token per key, and asks once for each key, in an order that is not that of the table; each call
+/// reads the clock and is admitted.
+pub(crate) fn rows(bench: &mut Bench) {
+    let clock = FakeClock::new();
+    let limit = ours(&clock);
+    let mut ours = |batches| {
         let mut admitted = 0;
         for _ in 0..batches {
-            clock.advance(Duration::from_micros(1));
+            clock.advance(1_000);
+            for turn in 0..KEYS {
+                admitted += u64::from(black_box(black_box(&limit).try_acquire(black_box(key(turn)), 1).is_ok()));
+            }
+        }
+        admitted
+    };
+
+    let clock = FakeClock::new();
+    let limiter = governor(&clock);
+    let mut theirs = |batches| {
+        let mut admitted = 0;
+        for _ in 0..batches {
+            clock.advance(1_000);
             for turn in 0..KEYS {
                 admitted += u64::from(black_box(black_box(&limiter).check_key(&black_box(key(turn))).is_ok()));
             }
         }
         admitted
-    }
+    };
+    bench.compare(Work::AllocationFree("keyed, 1,000 keys, injected clock"), "governor", &mut ours, &mut theirs);
+}
+
+/// What ours allocates for each of [`KEYS`], in bytes.
+pub(crate) fn bytes_per_key() -> f64 {
+    heap_per_key(|| ours(&FakeClock::new()))
 }
 
 /// What governor allocates for each of [`KEYS`], in bytes.
 pub(crate) fn governor_bytes_per_key() -> f64 {
-    let clock = fake_clock();
-    let mut limiter = None;
-    let counted = allocation_counter::measure(|| {
-        let filled = governor(&clock);
-        limiter = Some(filled);
-    });
-    drop(limiter);
+    heap_per_key(|| governor(&FakeClock::new()))
+}
+
+fn heap_per_key<T>(limit: impl FnOnce() -> T) -> f64 {
+    let mut kept = None;
+    let counted = allocation_counter::measure(|| kept = Some(limit()));
+    drop(kept);
     counted.bytes_current as f64 / KEYS as f64
 }
 
-type Keyed = Governor<u64, DefaultKeyedStateStore<u64>, FakeRelativeClock, NoOpMiddleware<Nanos>>;
+/// Our limiter, with all keys known and room for twice as many.
+fn ours(clock: &FakeClock) -> KeyedRateLimit<u64, FakeClock> {
+    let limit = KeyedRateLimit::new(quota(WHOLE, 1), 2_000, clock.clone());
+    let known = (0..KEYS).filter(|turn| limit.try_acquire(key(*turn), 1).is_ok()).count();
+    assert_eq!(known as u64, KEYS, "a new key is admitted");
+    limit
+}
 
-/// A limiter that knows all keys.
-fn governor(clock: &FakeRelativeClock) -> Keyed {
+type GovernorKeyed = Governor<u64, DefaultKeyedStateStore<u64>, FakeClock, NoOpMiddleware<Nanos>>;
+
+/// Theirs, with all keys known.
+fn governor(clock: &FakeClock) -> GovernorKeyed {
     let state = DefaultKeyedStateStore::<u64>::default();
     let limiter = Governor::new(governor_quota(WHOLE, 1), state, clock.clone());
     let known = (0..KEYS).filter(|turn| limiter.check_key(&key(*turn)).is_ok()).count();

@@ -11,12 +11,16 @@
 //! disturbs both alike; the quartiles of the ratio tell how much it did. The rows are also written to `peers.jsonl` in
 //! cargo's target folder.
 //!
+//! What the compiler inlines decides as much as what it compiles: cut into the usual sixteen units, governor's check
+//! comes out at 3 ns or at 11, by chance. In one unit, every side is at its best, build after build:
+//! `CARGO_PROFILE_BENCH_CODEGEN_UNITS=1 cargo bench …` is what numbers should be quoted from.
+//!
 //! Allocations are counted apart from the timing, which runs with the counting off. Where ours promises to make none,
 //! that is asserted: it does not depend on the machine. Times are only ever shown.
 //!
 //! | Module | Rows |
 //! | --- | --- |
-//! | [`bucket`] | one bucket on one thread: admitted and refused, on a fake clock and on real ones |
+//! | [`bucket`] | one bucket on one thread: admitted and refused, on an injected clock and on real ones |
 //! | [`threads`] | one bucket that threads share |
 //! | [`keyed`] | a bucket per key |
 //! | [`waiting`] | futures: an acquire that need not wait, and a line of a thousand that must |

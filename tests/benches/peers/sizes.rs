@@ -6,7 +6,7 @@ use governor::state::InMemoryState;
 use leaky_bucket::RateLimiter as Leaky;
 use ratelimit::Ratelimiter;
 use steadfast::{RateLimit, TokioTimer};
-use steadfast_core::rate_limit::{Quota, TokenBucket};
+use steadfast_core::rate_limit::{AtomicTokenBucket, Level, Quota, TokenBucket};
 use steadfast_executor::Line;
 use tokio::sync::Semaphore;
 
@@ -22,6 +22,11 @@ pub(crate) fn rows(bench: &mut Bench) {
     let leaky = Leaky::builder().build();
     let permits = Semaphore::new(1);
     for (what, bytes) in [
+        ("state of a bucket: ours (Level, as the keyed limits keep it)", size_of::<Level>()),
+        (
+            "state of a bucket: ours (AtomicTokenBucket without its Quota)",
+            size_of::<AtomicTokenBucket>() - size_of::<Quota>(),
+        ),
         ("state of a bucket: ours (TokenBucket without its Quota)", size_of::<TokenBucket>() - size_of::<Quota>()),
         ("state of a bucket: governor (InMemoryState)", size_of::<InMemoryState>()),
         ("bucket with its quota: ours (TokenBucket)", size_of::<TokenBucket>()),
@@ -36,5 +41,6 @@ pub(crate) fn rows(bench: &mut Bench) {
     ] {
         bench.size(what, bytes as f64);
     }
+    bench.size("heap per key, of 1,000: ours (KeyedRateLimit)", keyed::bytes_per_key());
     bench.size("heap per key, of 1,000: governor (DefaultKeyedRateLimiter)", keyed::governor_bytes_per_key());
 }

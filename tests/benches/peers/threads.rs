@@ -6,8 +6,9 @@ use std::thread;
 
 use governor::RateLimiter as Governor;
 use steadfast_core::rate_limit::AtomicTokenBucket;
+use steadfast_core::time::Clock;
 
-use crate::bucket::{WHOLE, fake_clock, governor_quota, now, quota};
+use crate::bucket::{FakeClock, WHOLE, governor_quota, quota};
 use crate::harness::{BATCH, Bench, Work};
 
 pub(crate) fn rows(bench: &mut Bench) {
@@ -26,17 +27,17 @@ type Shared<'a> = &'a (dyn Fn(u64) -> u64 + Sync);
 
 /// The atomic form of the bucket.
 fn ours() -> impl Fn(u64) -> u64 + Sync {
-    let clock = fake_clock();
+    let clock = FakeClock::new();
     let bucket = AtomicTokenBucket::new(quota(WHOLE, u32::MAX));
     move |batches| {
-        let take = |_| u64::from(black_box(black_box(&bucket).try_acquire(now(&clock), 1).is_ok()));
+        let take = |_| u64::from(black_box(black_box(&bucket).try_acquire(clock.now(), 1).is_ok()));
         (0..batches * BATCH).map(take).sum()
     }
 }
 
 /// Its state is an atomic as well.
 fn governor() -> impl Fn(u64) -> u64 + Sync {
-    let limiter = Governor::direct_with_clock(governor_quota(WHOLE, u32::MAX), fake_clock());
+    let limiter = Governor::direct_with_clock(governor_quota(WHOLE, u32::MAX), FakeClock::new());
     move |batches| {
         let check = |_| u64::from(black_box(black_box(&limiter).check().is_ok()));
         (0..batches * BATCH).map(check).sum()

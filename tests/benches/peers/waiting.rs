@@ -17,7 +17,8 @@ use crate::harness::{BATCH, Bench, Work};
 
 pub(crate) fn rows(bench: &mut Bench) {
     uncontended(bench);
-    line(bench, "line of 1,000, one a ms, per waiter");
+    line(bench, "line of 1,000, one a ms, per waiter", 1);
+    line(bench, "line of 1,000, a hundred a ms, per waiter", 100);
 }
 
 /// More than any loop asks for.
@@ -78,23 +79,25 @@ fn uncontended(bench: &mut Bench) {
 
     let real = Work::AllocationFree("async acquire at once, tokio's clock");
     bench.compare(real, "leaky-bucket", &mut ours, &mut leaky);
-    bench.compare(real, "tokio Semaphore", &mut ours, &mut semaphore);
     let timeless = Work::AllocationFree("async acquire at once, clock for free");
     bench.compare(timeless, "tokio Semaphore", &mut ours_timeless, &mut semaphore);
 }
 
-/// A thousand tasks that all ask at once and are served one a millisecond, on tokio's paused clock.
+/// A thousand tasks that all ask at once and are served so many a millisecond, on tokio's paused clock.
 ///
-/// Equal work: every side starts with one token and gets one a millisecond from there, so that a second passes in each,
-/// and the order is that of asking. Ours knows from its quota when whose turn comes, leaky-bucket's first waiter sleeps
-/// from token to token for all, and the semaphore has a task of its own that sleeps a millisecond and adds a permit.
-/// What tokio takes to run the tasks, and to let time pass, is in all of them.
-fn line(bench: &mut Bench, name: &'static str) {
+/// Equal work: every side starts with the tokens of a millisecond and gets as many each millisecond from there, so that
+/// equal time passes in each, and the order is that of asking. Ours knows from its quota when whose turn comes and has
+/// every task sleep until its own, leaky-bucket's first in line sleeps from one millisecond to the next for all, and the
+/// semaphore has a task of its own that does so and adds the permits. What tokio takes to run the tasks, and to let time
+/// pass, is in all of them, and most of it.
+fn line(bench: &mut Bench, name: &'static str, per_ms: u32) {
     let runtime = runtime(Builder::new_current_thread().enable_time().start_paused(true));
+    let tokens = usize::try_from(per_ms).expect("few");
+    let tick = Duration::from_millis(1);
 
     let mut ours = |lines| {
-        all_served(&runtime, lines, || {
-            let limit = RateLimit::new(quota(1_000, 1), TokioTimer::new());
+        all_served(&runtime, lines, per_ms, || {
+            let limit = RateLimit::new(quota(1_000 * per_ms, per_ms), TokioTimer::new());
             move || {
                 let limit = limit.clone();
                 async move { limit.acquire(black_box(1_u32)).await.is_ok() }
@@ -103,13 +106,13 @@ fn line(bench: &mut Bench, name: &'static str) {
     };
 
     let mut leaky = |lines| {
-        all_served(&runtime, lines, || {
-            let limiter = Leaky::builder().fair(true).initial(1).max(1).interval(Duration::from_millis(1)).build();
+        all_served(&runtime, lines, per_ms, || {
+            let limiter = Leaky::builder().fair(true).initial(tokens).max(tokens).refill(tokens).interval(tick).build();
             let limiter = Arc::new(limiter);
             move || {
                 let limiter = Arc::clone(&limiter);
                 async move {
-                    limiter.acquire(1).await;
+                    limiter.acquire(black_box(1)).await;
                     true
                 }
             }
@@ -117,13 +120,13 @@ fn line(bench: &mut Bench, name: &'static str) {
     };
 
     let mut semaphore = |lines| {
-        all_served(&runtime, lines, || {
-            let permits = Arc::new(Semaphore::new(1));
+        all_served(&runtime, lines, per_ms, || {
+            let permits = Arc::new(Semaphore::new(tokens));
             let refilled = Arc::clone(&permits);
             tokio::spawn(async move {
-                for _ in 1..BATCH {
-                    sleep(Duration::from_millis(1)).await;
-                    refilled.add_permits(1);
+                for _ in 1..BATCH / u64::from(per_ms) {
+                    sleep(tick).await;
+                    refilled.add_permits(tokens);
                 }
             });
             move || {
@@ -140,12 +143,14 @@ fn line(bench: &mut Bench, name: &'static str) {
 /// Makes a limit for each line, has a thousand tasks acquire from it, and counts those that were served.
 ///
 /// # Panics
-/// If a line does not take the second that it should, on the paused clock.
-fn all_served<A, F>(runtime: &Runtime, lines: u64, limit: impl Fn() -> A) -> u64
+/// If a line does not take the time that it should, on the paused clock.
+fn all_served<A, F>(runtime: &Runtime, lines: u64, per_ms: u32, limit: impl Fn() -> A) -> u64
 where
     A: FnMut() -> F,
     F: Future<Output = bool> + Send + 'static,
 {
+    // The first are served at once; a timer may be late by a tick.
+    let expected = u128::from(BATCH / u64::from(per_ms)) - 1;
     runtime.block_on(async {
         let mut served = 0;
         for _ in 0..lines {
@@ -155,9 +160,8 @@ where
             for waiter in waiters {
                 served += u64::from(waiter.await.unwrap_or(false));
             }
-            // One token was there at the start; a timer may be late by a tick.
             let took = begin.elapsed().as_millis();
-            assert!((999..=1001).contains(&took), "the line took {took} ms");
+            assert!((expected..=expected + 2).contains(&took), "the line took {took} ms");
         }
         served
     })
