@@ -33,7 +33,8 @@ const MAX_CAPACITY: u64 = 1 << 62;
 /// *b*. A request heavier than the burst can never be admitted.
 ///
 /// A limit admits exactly what its quota says, and nothing beyond it: where a time is no whole number of the units that
-/// it counts in (a nanosecond at most), it is rounded against the caller. After 146 years on the same clock it stops.
+/// it counts in (a nanosecond at most), it is rounded against the caller. So of a full burst that is taken one by one at
+/// the very same time, the last token may be refused for that nanosecond. After 146 years on the same clock it stops.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Quota {
     tokens: u32,

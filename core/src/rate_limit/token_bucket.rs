@@ -140,7 +140,8 @@ impl TokenBucket {
         }
     }
 
-    /// How many tokens could be taken at `now`.
+    /// How many tokens could be taken at `now`, all at once. Taken one by one, the last of a full bucket may come a unit
+    /// of time later: see [`Quota`].
     pub fn available(&self, now: Instant) -> u32 {
         self.quota.available(self.full_at, now)
     }
