@@ -70,9 +70,7 @@ impl AtomicTokenBucket {
     pub fn try_acquire(&self, now: Instant, n: u32) -> Result<(), Refusal> {
         let mut full_at = self.full_at.load(Ordering::Relaxed);
         loop {
-            let Some(after) = self.quota.take_now(full_at, now, n) else {
-                return Err(self.quota.refusal(full_at, now, n));
-            };
+            let after = self.quota.take_now(full_at, now, n)?;
             match self.full_at.compare_exchange_weak(full_at, after, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => return Ok(()),
                 Err(current) => full_at = current,

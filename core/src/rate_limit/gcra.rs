@@ -12,39 +12,30 @@ pub(super) struct Taken {
 }
 
 impl Quota {
-    /// The state after taking `n` tokens that are there now; `None` if they are not.
+    /// The state after taking `n` tokens that are there now, or why they are not.
     ///
     /// Everything that admits or refuses without more ado goes through here.
     #[inline]
-    pub(super) fn take_now(&self, full_at: u64, now: Instant, n: u32) -> Option<u64> {
-        if n > self.burst() {
-            return None;
-        }
-        // Not more than the capacity, so it does not wrap. None at all are admitted when one would be.
-        let cost = self.unit_cost() * u64::from(n.max(1));
-        let passed = self.units_passed(now);
-        let after = if full_at > passed {
-            if full_at - passed > self.capacity() - cost {
-                return None;
-            }
-            full_at.checked_add(cost)?
-        } else {
-            // Full: what is taken now counts from the end of the unit under way, but the whole burst is there.
-            self.units_begun(now).checked_add(cost)?
+    pub(super) fn take_now(&self, full_at: u64, now: Instant, n: u32) -> Result<u64, Refusal> {
+        let Some(passed) = self.exact_units(now).filter(|_| n.wrapping_sub(1) < self.burst()) else {
+            return self.take_now_in_general(full_at, now, n);
         };
-        Some(if n == 0 { full_at } else { after })
+        // Not more than the capacity, so it does not wrap.
+        let cost = self.unit_cost() * u64::from(n);
+        let Some(after) = full_at.max(passed).checked_add(cost) else {
+            return Err(Refusal::not_yet(None));
+        };
+        let ready = full_at.saturating_sub(self.capacity() - cost);
+        if ready > passed { Err(Refusal::not_yet(self.instant_at(ready))) } else { Ok(after) }
     }
 
-    /// Why [`take_now`](Self::take_now) took nothing.
-    #[inline]
-    pub(super) fn refusal(&self, full_at: u64, now: Instant, n: u32) -> Refusal {
-        let burst = self.burst();
-        if n > burst {
-            return Refusal::Never { tokens: n, burst };
+    /// The same for any number of tokens and any units of time.
+    #[inline(never)]
+    fn take_now_in_general(&self, full_at: u64, now: Instant, n: u32) -> Result<u64, Refusal> {
+        match self.take(full_at, now, n)? {
+            Some(taken) if taken.ready_at <= now => Ok(taken.full_at),
+            taken => Err(Refusal::not_yet(taken.map(|taken| taken.ready_at))),
         }
-        // It is not full, or there would be room; so what is missing counts from `full_at`.
-        let after = full_at.max(self.units_passed(now)).checked_add(self.unit_cost() * u64::from(n.max(1)));
-        Refusal::not_yet(after.and_then(|after| self.instant_at(after - self.capacity())))
     }
 
     /// Takes `n` tokens, which are ready when it says, or tells when they could be; `None` beyond the end of the clock.

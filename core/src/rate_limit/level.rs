@@ -33,10 +33,7 @@ impl Level {
     /// [`Refusal::NotYet`] until they are there; [`Refusal::Never`] if `n` is more than the burst.
     #[inline]
     pub fn try_acquire(&mut self, quota: &Quota, now: Instant, n: u32) -> Result<(), Refusal> {
-        let Some(full_at) = quota.take_now(self.0, now, n) else {
-            return Err(quota.refusal(self.0, now, n));
-        };
-        self.0 = full_at;
+        self.0 = quota.take_now(self.0, now, n)?;
         Ok(())
     }
 

@@ -180,6 +180,15 @@ impl Quota {
         self.capacity
     }
 
+    /// How many units have passed at `now`, where that is a whole number at any time.
+    #[inline]
+    pub(super) fn exact_units(&self, now: Instant) -> Option<u64> {
+        match self.scale {
+            Scale::PerNanosecond(units) => Some(now.as_nanos().saturating_mul(units.get())),
+            Scale::Fraction { .. } => None,
+        }
+    }
+
     /// How many units have passed at `now`, the one under way not counted.
     #[inline]
     pub(super) fn units_passed(&self, now: Instant) -> u64 {
@@ -206,6 +215,8 @@ impl Quota {
     #[inline]
     pub(super) fn instant_at(&self, passed: u64) -> Option<Instant> {
         match self.scale {
+            // Most count in nanoseconds; a division by a number that is not known takes longer than all the rest.
+            Scale::PerNanosecond(NonZeroU64::MIN) => Some(Instant::from_nanos(passed)),
             Scale::PerNanosecond(units) => Some(Instant::from_nanos(passed.div_ceil(units.get()))),
             Scale::Fraction { units, nanos } => {
                 let nanos = (u128::from(passed) * u128::from(nanos.get())).div_ceil(u128::from(units));

@@ -154,9 +154,7 @@ impl TokenBucket {
     /// [`Refusal::NotYet`] until they are there; [`Refusal::Never`] if `n` is more than the burst.
     #[inline]
     pub fn try_acquire(&mut self, now: Instant, n: u32) -> Result<(), Refusal> {
-        let Some(full_at) = self.quota.take_now(self.full_at, now, n) else {
-            return Err(self.quota.refusal(self.full_at, now, n));
-        };
+        let full_at = self.quota.take_now(self.full_at, now, n)?;
         self.note(now, full_at);
         Ok(())
     }
@@ -177,7 +175,7 @@ impl TokenBucket {
     /// What the state would be after taking `n` tokens that are there now; `None` if they are not.
     #[inline]
     pub(super) fn look_now(&self, now: Instant, n: u32) -> Option<u64> {
-        self.quota.take_now(self.full_at, now, n)
+        self.quota.take_now(self.full_at, now, n).ok()
     }
 
     /// Takes what [`look_now`](Self::look_now) has found.
