@@ -1,3 +1,4 @@
+use core::hint;
 #[cfg(not(loom))]
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -73,7 +74,11 @@ impl AtomicTokenBucket {
             let after = self.quota.take_now(full_at, now, n)?;
             match self.full_at.compare_exchange_weak(full_at, after, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => return Ok(()),
-                Err(current) => full_at = current,
+                Err(current) => {
+                    full_at = current;
+                    // Whoever was faster is likely to be back at once; out of its way, both get more done.
+                    hint::spin_loop();
+                }
             }
         }
     }
