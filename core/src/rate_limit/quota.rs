@@ -32,7 +32,7 @@ const MAX_CAPACITY: u64 = 1 << 62;
 /// A burst of *b* lets up to *b* tokens go at once after a rest, and then the rate; so one period may see the rate plus
 /// *b*. A request heavier than the burst can never be admitted.
 ///
-/// With a burst of 1, whatever comes late is lost: a timer that ticks once a millisecond makes 100 a second about 95, and
+/// With a burst of 1, whatever comes late is lost: a timer that ticks once a millisecond makes 100 a second about 90, and
 /// 2,000 a second less than 1,000. For the full rate give the burst room for what comes in during a tick or two.
 ///
 /// A limit admits exactly what its quota says, and nothing beyond it: where a time is no whole number of the units that
