@@ -10,6 +10,11 @@ use steadfast_core::time::Instant;
 
 use crate::demand::{Counts, Demand};
 
+mod ticket;
+
+pub use ticket::Ticket;
+use ticket::{Place, Standing};
+
 /// How many may wait unless told otherwise. At a thousand calls a second the last of them waits for a minute.
 const MAX_WAITERS: usize = 65_536;
 
@@ -61,9 +66,6 @@ pub struct Line<const K: usize = 1> {
     woken: VecDeque<Woken>,
 }
 
-/// A place in line: higher priorities first, and then the order of joining.
-type Place = (Reverse<u8>, u64);
-
 #[derive(Debug)]
 struct Waiter<const K: usize> {
     weights: [u32; K],
@@ -78,33 +80,6 @@ struct Grant<const K: usize> {
     refilled_at: Instant,
     weights: [u32; K],
     reservations: Reservations<K>,
-}
-
-/// A place in a [`Line`], and then the tokens.
-#[derive(Debug)]
-#[must_use = "hand it to `leave`, or its tokens are spent"]
-pub struct Ticket<const K: usize = 1>(Standing<K>);
-
-#[derive(Debug)]
-enum Standing<const K: usize> {
-    /// With what it asks for.
-    Waiting(Place, [u32; K]),
-    Granted(Reservations<K>),
-    Refused(Refusal),
-}
-
-impl<const K: usize> Ticket<K> {
-    pub(crate) const fn is_granted(&self) -> bool {
-        matches!(self.0, Standing::Granted(_))
-    }
-
-    /// What was granted, to be settled later; `None` if nothing was.
-    pub(crate) fn into_granted(self) -> Option<Reservations<K>> {
-        match self.0 {
-            Standing::Granted(granted) => Some(granted),
-            Standing::Waiting(..) | Standing::Refused(_) => None,
-        }
-    }
 }
 
 impl Line {
