@@ -53,7 +53,7 @@ fn ut_08_acquire_tells_the_exact_wait_once_tokens_are_gone() {
             (ms(0), 1, not_yet(ms(100))),
             (ms(0), 5, not_yet(ms(500))),
             (ms(40), 2, not_yet(ms(200))),
-            (ms(199), 2, not_yet(ms(200))),
+            (Instant::from_nanos(199_999_999), 2, not_yet(ms(200))), // Not a nanosecond early.
             (ms(200), 2, Ok(())),
         ],
     );
