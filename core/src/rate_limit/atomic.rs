@@ -67,7 +67,8 @@ impl AtomicTokenBucket {
     ///
     /// # Errors
     /// [`Refusal::NotYet`] until they are there; [`Refusal::Never`] if `n` is more than the burst.
-    #[inline]
+    #[allow(clippy::inline_always)] // See `TokenBucket::try_acquire`.
+    #[inline(always)]
     pub fn try_acquire(&self, now: Instant, n: u32) -> Result<(), Refusal> {
         let mut full_at = self.full_at.load(Ordering::Relaxed);
         loop {

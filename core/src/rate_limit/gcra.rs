@@ -17,21 +17,25 @@ impl Quota {
     /// Everything that admits or refuses without more ado goes through here.
     #[inline]
     pub(super) fn take_now(&self, full_at: u64, now: Instant, n: u32) -> Result<u64, Refusal> {
-        let Some(passed) = self.exact_units(now).filter(|_| n.wrapping_sub(1) < self.burst()) else {
-            return self.take_now_in_general(full_at, now, n);
-        };
+        if n.wrapping_sub(1) >= self.burst() {
+            return self.take_none_or_too_many(full_at, now, n);
+        }
         // Not more than the capacity, so it does not wrap.
         let cost = self.unit_cost() * u64::from(n);
-        let Some(after) = full_at.max(passed).checked_add(cost) else {
-            return Err(Refusal::not_yet(None));
-        };
+        let passed = self.units_passed(now);
         let ready = full_at.saturating_sub(self.capacity() - cost);
-        if ready > passed { Err(Refusal::not_yet(self.instant_at(ready))) } else { Ok(after) }
+        if ready > passed {
+            // Where the state cannot count what would be taken, it never will.
+            let ready_at = full_at.checked_add(cost).and_then(|_| self.instant_at(ready));
+            return Err(Refusal::not_yet(ready_at));
+        }
+        // Full: what is taken now counts from the end of the unit under way, but the whole burst is there.
+        let start = if full_at > passed { full_at } else { self.units_begun(now) };
+        start.checked_add(cost).ok_or(Refusal::NotYet { retry_at: Instant::MAX })
     }
 
-    /// The same for any number of tokens and any units of time.
-    #[inline(never)]
-    fn take_now_in_general(&self, full_at: u64, now: Instant, n: u32) -> Result<u64, Refusal> {
+    #[cold]
+    fn take_none_or_too_many(&self, full_at: u64, now: Instant, n: u32) -> Result<u64, Refusal> {
         match self.take(full_at, now, n)? {
             Some(taken) if taken.ready_at <= now => Ok(taken.full_at),
             taken => Err(Refusal::not_yet(taken.map(|taken| taken.ready_at))),

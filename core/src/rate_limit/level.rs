@@ -31,7 +31,8 @@ impl Level {
     ///
     /// # Errors
     /// [`Refusal::NotYet`] until they are there; [`Refusal::Never`] if `n` is more than the burst.
-    #[inline]
+    #[allow(clippy::inline_always)] // See `TokenBucket::try_acquire`.
+    #[inline(always)]
     pub fn try_acquire(&mut self, quota: &Quota, now: Instant, n: u32) -> Result<(), Refusal> {
         self.0 = quota.take_now(self.0, now, n)?;
         Ok(())

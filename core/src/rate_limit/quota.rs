@@ -1,4 +1,3 @@
-use core::num::NonZeroU64;
 use core::time::Duration;
 
 use crate::settings::{InvalidSetting, at_least_one};
@@ -6,6 +5,9 @@ use crate::time::{Instant, saturating_nanos};
 
 /// The most units to a nanosecond.
 const FINEST: u64 = 4;
+
+/// How many binary places a [`Quota`]'s pace has.
+const PACE_BITS: u32 = 61;
 
 /// The largest capacity of a bucket in its own units: a quarter of the state's range, so that sums of two never wrap.
 const MAX_CAPACITY: u64 = 1 << 62;
@@ -43,25 +45,21 @@ pub struct Quota {
     tokens: u32,
     period: Duration,
     burst: u32,
-    scale: Scale,
+    /// How many units pass in a nanosecond, from none to four, with 61 binary places.
+    ///
+    /// The unit is chosen such that a token is worth a *whole* number of them, which is why nothing drifts: only the
+    /// passing of time is rounded, each time afresh from the epoch, and never the sum of what was spent. Where the time
+    /// between two tokens is a whole number of nanoseconds the unit is the nanosecond itself; where it is one of halves,
+    /// thirds or quarters, it is that. These are exact. Elsewhere a unit is a little more than a quarter of a
+    /// nanosecond, and the last place is rounded against the caller: by less than two units until the state overflows.
+    pace: u64,
+    /// How many nanoseconds a unit takes, rounded down, with `inverse_bits` binary places.
+    inverse: u64,
+    inverse_bits: u32,
     /// What one token costs, in units.
     unit_cost: u64,
     /// What the whole burst costs, in units.
     capacity: u64,
-}
-
-/// How many units of the bucket's state pass in a nanosecond.
-///
-/// A token is worth a *whole* number of units, which is why nothing drifts: only the passing of time is rounded, each
-/// time afresh from the epoch, and never the sum of what was spent. Where the time between two tokens is a whole number
-/// of nanoseconds the unit is the nanosecond itself; where it is one of halves, thirds or quarters, it is that. These
-/// are exact. Elsewhere a unit is a little more than a quarter of a nanosecond, and rounded against the caller.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Scale {
-    /// So many units in each nanosecond: exact.
-    PerNanosecond(NonZeroU64),
-    /// So many units in so many nanoseconds.
-    Fraction { units: u64, nanos: NonZeroU64 },
 }
 
 impl Quota {
@@ -157,12 +155,15 @@ impl Quota {
         let coarsest = MAX_CAPACITY / burst as u64;
         let unit_cost = if finest < coarsest { finest } else { coarsest };
         let units = unit_cost * tokens_in_nanos;
-        let scale = match (NonZeroU64::new(units / nanos), NonZeroU64::new(nanos)) {
-            (Some(per_nano), _) if units % nanos == 0 => Scale::PerNanosecond(per_nano),
-            (_, Some(nanos)) => Scale::Fraction { units, nanos },
-            (_, None) => Scale::PerNanosecond(NonZeroU64::MIN), // The period is more than zero: see above.
-        };
-        Ok(Self { tokens, period, burst, scale, unit_cost, capacity: unit_cost * burst as u64 })
+        let pace = (units as u128) << PACE_BITS;
+        #[allow(clippy::cast_possible_truncation)] // At most four units to a nanosecond.
+        let pace = (pace / nanos as u128) as u64;
+        // As many places as fit: the inverse is at least 2⁶² then, whatever the pace.
+        let inverse_bits = 65 - pace.leading_zeros();
+        #[allow(clippy::cast_possible_truncation)] // At most 2⁶³, see above.
+        let inverse = ((1 << (PACE_BITS + inverse_bits)) / pace as u128) as u64;
+        let capacity = unit_cost * burst as u64;
+        Ok(Self { tokens, period, burst, pace, inverse, inverse_bits, unit_cost, capacity })
     }
 
     /// What one token costs, in units.
@@ -183,53 +184,42 @@ impl Quota {
         self.capacity
     }
 
-    /// How many units have passed at `now`, where that is a whole number at any time.
-    #[inline]
-    pub(super) fn exact_units(&self, now: Instant) -> Option<u64> {
-        match self.scale {
-            Scale::PerNanosecond(units) => Some(now.as_nanos().saturating_mul(units.get())),
-            Scale::Fraction { .. } => None,
-        }
-    }
-
     /// How many units have passed at `now`, the one under way not counted.
+    ///
+    /// Where there are more than the state can count, time stands still, and nothing is admitted any more.
     #[inline]
     pub(super) fn units_passed(&self, now: Instant) -> u64 {
-        match self.scale {
-            Scale::PerNanosecond(units) => now.as_nanos().saturating_mul(units.get()),
-            Scale::Fraction { units, nanos } => {
-                at_most_u64(u128::from(now.as_nanos()) * u128::from(units) / u128::from(nanos.get()))
-            }
-        }
+        at_most_u64((u128::from(now.as_nanos()) * u128::from(self.pace)) >> PACE_BITS)
     }
 
     /// How many units have passed at `now`, the one under way counted: what starts now counts from its end.
     #[inline]
     pub(super) fn units_begun(&self, now: Instant) -> u64 {
-        match self.scale {
-            Scale::PerNanosecond(units) => now.as_nanos().saturating_mul(units.get()),
-            Scale::Fraction { units, nanos } => {
-                at_most_u64((u128::from(now.as_nanos()) * u128::from(units)).div_ceil(u128::from(nanos.get())))
-            }
-        }
+        at_most_u64((u128::from(now.as_nanos()) * u128::from(self.pace) + ((1 << PACE_BITS) - 1)) >> PACE_BITS)
     }
 
     /// The first instant at which so many units have passed, if the clock gets there.
     #[inline]
     pub(super) fn instant_at(&self, passed: u64) -> Option<Instant> {
-        match self.scale {
-            // Most count in nanoseconds; a division by a number that is not known takes longer than all the rest.
-            Scale::PerNanosecond(NonZeroU64::MIN) => Some(Instant::from_nanos(passed)),
-            Scale::PerNanosecond(units) => Some(Instant::from_nanos(passed.div_ceil(units.get()))),
-            Scale::Fraction { units, nanos } => {
-                let nanos = (u128::from(passed) * u128::from(nanos.get())).div_ceil(u128::from(units));
-                u64::try_from(nanos).ok().map(Instant::from_nanos)
-            }
+        if self.pace == 1 << PACE_BITS {
+            return Some(Instant::from_nanos(passed)); // As most do.
         }
+        self.instant_at_in_general(passed)
+    }
+
+    #[inline(never)] // So that what is inlined stays small.
+    fn instant_at_in_general(&self, passed: u64) -> Option<Instant> {
+        // The inverse is rounded down, so this is never too late, and by a few nanoseconds too early at most.
+        let near = (u128::from(passed) * u128::from(self.inverse)) >> self.inverse_bits;
+        let mut at = Instant::from_nanos(u64::try_from(near).ok()?);
+        while self.units_passed(at) < passed {
+            at = Instant::from_nanos(at.as_nanos().checked_add(1)?);
+        }
+        Some(at)
     }
 }
 
-/// Where there are more units than the state can count, time stands still, and nothing is admitted any more.
+#[inline]
 fn at_most_u64(units: u128) -> u64 {
     u64::try_from(units).unwrap_or(u64::MAX)
 }

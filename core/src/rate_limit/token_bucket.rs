@@ -152,7 +152,8 @@ impl TokenBucket {
     ///
     /// # Errors
     /// [`Refusal::NotYet`] until they are there; [`Refusal::Never`] if `n` is more than the burst.
-    #[inline]
+    #[allow(clippy::inline_always)] // A call costs as much again: its answer would go through memory.
+    #[inline(always)]
     pub fn try_acquire(&mut self, now: Instant, n: u32) -> Result<(), Refusal> {
         let full_at = self.quota.take_now(self.full_at, now, n)?;
         self.note(now, full_at);
