@@ -19,7 +19,16 @@ use core::time::Duration;
 pub struct Outcome {
     pub(crate) kind: OutcomeKind,
     pub(crate) processed: Processed,
-    pub(crate) retry_after: Option<Duration>,
+    pub(crate) pushback: Pushback,
+    pub(crate) timed_out: bool,
+}
+
+/// What the server said about another attempt. The word is gRPC's (proposal A6).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Pushback {
+    None,
+    After(Duration),
+    Stop,
 }
 
 /// The four ways in which an attempt ends.
@@ -66,6 +75,11 @@ impl Outcome {
         Self::new(OutcomeKind::Transient)
     }
 
+    /// It did not end in time: transient, and it may have been acted on. Some budgets charge more to repeat it.
+    pub const fn timed_out() -> Self {
+        Self { timed_out: true, ..Self::transient() }
+    }
+
     /// The server asks for fewer calls. See [`OutcomeKind::Throttled`].
     pub const fn throttled() -> Self {
         Self::new(OutcomeKind::Throttled)
@@ -77,7 +91,7 @@ impl Outcome {
     }
 
     const fn new(kind: OutcomeKind) -> Self {
-        Self { kind, processed: Processed::Maybe, retry_after: None }
+        Self { kind, processed: Processed::Maybe, pushback: Pushback::None, timed_out: false }
     }
 
     /// The same outcome, of an attempt that the other side provably did not act on. By default it may have.
@@ -89,7 +103,14 @@ impl Outcome {
     ///
     /// A hint given with [`OutcomeKind::Success`] or [`OutcomeKind::Permanent`] changes nothing.
     pub const fn with_retry_after(self, delay: Duration) -> Self {
-        Self { retry_after: Some(delay), ..self }
+        Self { pushback: Pushback::After(delay), ..self }
+    }
+
+    /// The same outcome, with the server's word that it is not to be tried again, as by gRPC's negative pushback.
+    ///
+    /// It replaces an earlier word of the server on when to try again.
+    pub const fn without_retry(self) -> Self {
+        Self { pushback: Pushback::Stop, ..self }
     }
 
     /// Which of the four ways it was.
@@ -104,7 +125,20 @@ impl Outcome {
 
     /// How long the server asked to wait, if it did.
     pub const fn retry_after(&self) -> Option<Duration> {
-        self.retry_after
+        match self.pushback {
+            Pushback::After(delay) => Some(delay),
+            Pushback::None | Pushback::Stop => None,
+        }
+    }
+
+    /// Whether the server said that it is not to be tried again.
+    pub const fn forbids_retry(&self) -> bool {
+        matches!(self.pushback, Pushback::Stop)
+    }
+
+    /// Whether it ended because its time was over.
+    pub const fn is_timeout(&self) -> bool {
+        self.timed_out
     }
 
     /// Whether it did what was asked.

@@ -15,11 +15,20 @@ pub enum Rejected {
     Permanent,
     /// The attempt failed, may have been acted on, and the operation must not be done twice.
     NotIdempotent,
+    /// The server asked that the call is not tried again.
+    RetryForbidden,
     /// As many attempts were made as the retry policy allows.
     AttemptsSpent {
         /// How many that is.
         max_attempts: u32,
     },
+    /// All calls together have repeated as much as the retry budget pays for.
+    BudgetSpent {
+        /// When it can pay again, if nothing succeeds earlier; `None` where time alone brings nothing.
+        retry_at: Option<Instant>,
+    },
+    /// The server accepts so few calls that this one was not sent.
+    Shed,
     /// The next attempt could start only when the deadline has passed; it fails now instead.
     NoTimeToRetry {
         /// When the next attempt could have started.
@@ -67,9 +76,12 @@ impl Rejected {
             Self::NoTimeToRetry { retry_at, .. }
             | Self::CircuitOpen { retry_at }
             | Self::RateLimited { retry_at, .. } => Some(*retry_at),
+            Self::BudgetSpent { retry_at } => *retry_at,
             Self::Permanent
             | Self::NotIdempotent
+            | Self::RetryForbidden
             | Self::AttemptsSpent { .. }
+            | Self::Shed
             | Self::DeadlineExceeded { .. }
             | Self::TooHeavy { .. }
             | Self::LineFull { .. }
@@ -87,6 +99,12 @@ impl fmt::Display for Rejected {
             Self::AttemptsSpent { max_attempts } => {
                 write!(f, "retry: all {max_attempts} attempts that it allows failed")
             }
+            Self::RetryForbidden => f.write_str("retry: the server asked that the call is not tried again"),
+            Self::BudgetSpent { retry_at: Some(retry_at) } => {
+                write!(f, "retry budget: it is spent until {retry_at}, unless calls succeed earlier")
+            }
+            Self::BudgetSpent { retry_at: None } => f.write_str("retry budget: it is spent until calls succeed"),
+            Self::Shed => f.write_str("retry budget: the server accepts so few calls that this one was not sent"),
             Self::NoTimeToRetry { retry_at, deadline } => {
                 write!(f, "deadline: the next attempt could start only {} after it", Late(*retry_at, *deadline))
             }
@@ -138,6 +156,14 @@ mod tests {
             (Rejected::NotIdempotent, "retry: the attempt may have been acted on and must not be repeated", None),
             (Rejected::AttemptsSpent { max_attempts: 4 }, "retry: all 4 attempts that it allows failed", None),
             (Rejected::AttemptsSpent { max_attempts: 1 }, "retry: the one attempt that it allows failed", None),
+            (Rejected::RetryForbidden, "retry: the server asked that the call is not tried again", None),
+            (
+                Rejected::BudgetSpent { retry_at: Some(retry_at) },
+                "retry budget: it is spent until 3.5s, unless calls succeed earlier",
+                Some(retry_at),
+            ),
+            (Rejected::BudgetSpent { retry_at: None }, "retry budget: it is spent until calls succeed", None),
+            (Rejected::Shed, "retry budget: the server accepts so few calls that this one was not sent", None),
             (
                 Rejected::NoTimeToRetry { retry_at, deadline },
                 "deadline: the next attempt could start only 1.5s after it",
