@@ -5,7 +5,8 @@
 //! use steadfast_core::backoff::{Backoff, Jitter};
 //!
 //! let backoff = Backoff::builder().base(Duration::from_millis(100)).jitter(Jitter::None).build()?;
-//! assert_eq!([1, 2, 3].map(|retry| backoff.delay(retry, 0).as_millis()), [100, 200, 400]);
+//! let (previous, entropy) = (Duration::ZERO, 0);
+//! assert_eq!([1, 2, 3].map(|retry| backoff.delay(retry, previous, entropy).as_millis()), [100, 200, 400]);
 //! # Ok::<(), steadfast_core::settings::InvalidSetting>(())
 //! ```
 //!
@@ -14,15 +15,27 @@
 //! | Setting | Default | Range | Why |
 //! | --- | --- | --- | --- |
 //! | `base` | 100 ms | more than zero | a blip is over by then, and nobody notices the wait |
-//! | `factor` | 2 | at least 1 | doubling halves the load of an outage with every round; 1 waits the same each time |
+//! | `growth` | [`Growth::Exponential`] by 2 | a factor of at least 1 | doubling halves the load of an outage with every round |
 //! | `cap` | 10 s | at least `base` | no caller waits longer for a server that has long since come back |
 //! | `jitter` | [`Jitter::Full`] | | spreads callers best and adds least load (M. Brooker, *Exponential Backoff And Jitter*, 2015) |
 //!
-//! The delay before retry *n* is `min(cap, base × factorⁿ⁻¹)`, and jitter is drawn from it. The cap holds for what comes
-//! out, not for what goes in.
+//! The delay before retry *n* is what the growth makes of the base, at most the cap, and jitter is drawn from it. The
+//! cap holds for what comes out, not for what goes in.
 //!
-//! Randomness comes in as a `u64`, uniformly distributed, from a generator that the caller seeds: once for each client,
-//! or clients that failed together come back together.
+//! | Growth | Delay before retry 1, 2, 3, 4, 5 |
+//! | --- | --- |
+//! | [`Growth::Constant`] | base × 1, 1, 1, 1, 1 |
+//! | [`Growth::Linear`] | base × 1, 2, 3, 4, 5 |
+//! | [`Growth::Fibonacci`] | base × 1, 1, 2, 3, 5 |
+//! | [`Growth::Exponential`] by 2 | base × 1, 2, 4, 8, 16 |
+//! | [`Backoff::decorrelated`] | anywhere from the base to three times the delay before; it has no other jitter |
+//!
+//! # One session
+//!
+//! A backoff has settings and no state, so that one serves all calls. What belongs to one call, its caller carries: how
+//! many retries there were, and how long the last delay was. Randomness comes in as a `u64`, uniformly distributed, from
+//! a generator that the caller seeds: once for each client, and never the same twice, or clients that failed together
+//! come back together.
 //!
 //! # When not to use it
 //!
@@ -35,10 +48,39 @@ use core::time::Duration;
 use crate::settings::{InvalidSetting, Value, at_least_one, positive};
 use crate::time::saturating_nanos;
 
+#[cfg(test)]
+mod tests;
+
 /// Delays that grow with each retry, up to a cap. See the [module](self) for the defaults.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Backoff {
-    settings: BackoffBuilder,
+    /// In nanoseconds, as is the cap.
+    base: u64,
+    cap: u64,
+    shape: Shape,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Shape {
+    Formula { growth: Growth, jitter: Jitter },
+    Decorrelated,
+}
+
+/// How delays grow from one retry to the next, before jitter.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Growth {
+    /// Not at all: each is the base. For polling, not for an outage.
+    Constant,
+    /// By the base each time.
+    Linear,
+    /// Each is the sum of the two before: slower than doubling, by a factor that nears 1.618.
+    Fibonacci,
+    /// Each is `factor` times the one before.
+    Exponential {
+        /// At least 1, which is as good as [`Growth::Constant`].
+        factor: u32,
+    },
 }
 
 /// How delays are spread, so that callers who failed together do not come back together.
@@ -60,39 +102,88 @@ impl Backoff {
     pub const fn builder() -> BackoffBuilder {
         BackoffBuilder {
             base: Duration::from_millis(100),
-            factor: 2,
+            growth: Growth::Exponential { factor: 2 },
             cap: Duration::from_secs(10),
             jitter: Jitter::Full,
         }
     }
 
-    /// How long to wait before the given retry; the first is 1. `entropy` is a uniformly random number.
+    /// Delays that are drawn from `base` to three times the delay before, and never above `cap`: the "decorrelated
+    /// jitter" of M. Brooker, *Exponential Backoff And Jitter* (2015).
     ///
-    /// At most the cap, whatever the jitter.
-    pub fn delay(&self, retry: u32, entropy: u64) -> Duration {
-        let BackoffBuilder { base, factor, cap, jitter } = self.settings;
-        let growth = u64::from(factor).saturating_pow(retry.saturating_sub(1));
-        let cap = saturating_nanos(cap);
-        let delay = cmp::min(cap, saturating_nanos(base).saturating_mul(growth));
-        let delay = match jitter {
-            Jitter::None => delay,
-            Jitter::Full => draw(delay, entropy),
-            Jitter::Equal => delay - delay / 2 + draw(delay / 2, entropy),
-            Jitter::Proportional(percent) => {
-                // Drawn from what the cap leaves, and not cut to it: half of all delays there would be the same.
-                let spread = percent_of(cmp::min(percent, 100), delay);
-                let (shortest, longest) = (delay - spread, cmp::min(cap, delay.saturating_add(spread)));
-                shortest + draw(longest - shortest, entropy)
+    /// Each session grows at its own pace, so that callers drift apart even if their first delays were close. It grows by
+    /// its own draws, and so there is neither a growth nor a jitter to be chosen.
+    ///
+    /// # Errors
+    /// If `base` is zero, or `cap` is less than `base`.
+    pub fn decorrelated(base: Duration, cap: Duration) -> Result<Self, InvalidSetting> {
+        Self::with_shape(base, cap, Shape::Decorrelated)
+    }
+
+    fn with_shape(base: Duration, cap: Duration, shape: Shape) -> Result<Self, InvalidSetting> {
+        positive("base", base)?;
+        if cap < base {
+            return Err(InvalidSetting::Contradiction {
+                setting: "cap",
+                value: Value::Time(cap),
+                must_be: "at least as long as",
+                other: "base",
+                other_value: Value::Time(base),
+            });
+        }
+        Ok(Self { base: saturating_nanos(base), cap: saturating_nanos(cap), shape })
+    }
+
+    /// How long to wait before the given retry; the first is 1.
+    ///
+    /// `previous` is what this said before the last retry of the same call, and zero before the first; only
+    /// [`Backoff::decorrelated`] reads it. `entropy` is a uniformly random number. The answer is at most the cap, whatever
+    /// the jitter.
+    pub fn delay(&self, retry: u32, previous: Duration, entropy: u64) -> Duration {
+        let (shortest, longest) = match self.shape {
+            Shape::Formula { growth, jitter } => jitter.range(self.grown(growth, retry), self.cap),
+            Shape::Decorrelated => {
+                // Drawn from what the cap leaves. Cut to it instead, as first published, two of three delays at the cap
+                // would be the cap itself, and callers would meet there.
+                let previous = cmp::max(self.base, saturating_nanos(previous));
+                (self.base, cmp::min(self.cap, previous.saturating_mul(3)))
             }
         };
-        Duration::from_nanos(cmp::min(cap, delay))
+        Duration::from_nanos(shortest + draw(longest - shortest, entropy))
+    }
+
+    fn grown(&self, growth: Growth, retry: u32) -> u64 {
+        let times = match growth {
+            Growth::Constant => 1,
+            Growth::Linear => u64::from(cmp::max(retry, 1)),
+            Growth::Fibonacci => fibonacci(retry),
+            Growth::Exponential { factor } => u64::from(factor).saturating_pow(retry.saturating_sub(1)),
+        };
+        cmp::min(self.cap, self.base.saturating_mul(times))
     }
 }
 
 /// The default backoff of the [module](self).
 impl Default for Backoff {
     fn default() -> Self {
-        Self { settings: Self::builder() }
+        let BackoffBuilder { base, growth, cap, jitter } = Self::builder();
+        Self { base: saturating_nanos(base), cap: saturating_nanos(cap), shape: Shape::Formula { growth, jitter } }
+    }
+}
+
+impl Jitter {
+    /// The shortest and the longest delay that it makes of `delay`, which is at most `cap`.
+    fn range(self, delay: u64, cap: u64) -> (u64, u64) {
+        match self {
+            Self::None => (delay, delay),
+            Self::Full => (0, delay),
+            Self::Equal => (delay - delay / 2, delay),
+            Self::Proportional(percent) => {
+                // Drawn from what the cap leaves, and not cut to it: half of all delays there would be the same.
+                let spread = percent_of(cmp::min(percent, 100), delay);
+                (delay - spread, cmp::min(cap, delay.saturating_add(spread)))
+            }
+        }
     }
 }
 
@@ -110,12 +201,21 @@ fn percent_of(percent: u8, whole: u64) -> u64 {
     part
 }
 
+/// 1, 1, 2, 3, 5 and so on; the 94th is the first that no `u64` holds.
+fn fibonacci(n: u32) -> u64 {
+    let (mut this, mut next) = (1_u64, 1_u64);
+    for _ in 1..cmp::min(n, 94) {
+        (this, next) = (next, this.saturating_add(next));
+    }
+    this
+}
+
 /// Settings of a [`Backoff`]; ranges and defaults are in the [module](self).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[must_use = "call `build`"]
 pub struct BackoffBuilder {
     base: Duration,
-    factor: u32,
+    growth: Growth,
     cap: Duration,
     jitter: Jitter,
 }
@@ -127,8 +227,8 @@ impl BackoffBuilder {
     }
 
     /// How much longer each delay is than the one before.
-    pub const fn factor(self, factor: u32) -> Self {
-        Self { factor, ..self }
+    pub const fn growth(self, growth: Growth) -> Self {
+        Self { growth, ..self }
     }
 
     /// The longest delay, jitter included.
@@ -144,90 +244,13 @@ impl BackoffBuilder {
     /// The backoff.
     ///
     /// # Errors
-    /// If `base` or `factor` is zero, or `cap` is less than `base`.
+    /// If `base` or the factor of an exponential growth is zero, or `cap` is less than `base`.
     pub fn build(self) -> Result<Backoff, InvalidSetting> {
-        positive("base", self.base)?;
-        at_least_one("factor", self.factor)?;
-        if self.cap < self.base {
-            return Err(InvalidSetting::Contradiction {
-                setting: "cap",
-                value: Value::Time(self.cap),
-                must_be: "at least as long as",
-                other: "base",
-                other_value: Value::Time(self.base),
-            });
+        let Self { base, growth, cap, jitter } = self;
+        match growth {
+            Growth::Exponential { factor } => at_least_one("factor", factor)?,
+            Growth::Constant | Growth::Linear | Growth::Fibonacci => {}
         }
-        Ok(Backoff { settings: self })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MS: Duration = Duration::from_millis(1);
-
-    fn backoff(jitter: Jitter) -> Backoff {
-        Backoff::builder().base(100 * MS).cap(1000 * MS).jitter(jitter).build().unwrap()
-    }
-
-    /// The first six delays, in milliseconds, when the die shows `entropy`.
-    fn check(jitter: Jitter, entropy: u64, want: [u128; 6]) {
-        let got = [1, 2, 3, 4, 5, 6].map(|retry| backoff(jitter).delay(retry, entropy).as_millis());
-        assert_eq!(got, want, "{jitter:?} {entropy}");
-    }
-
-    #[test]
-    fn delays_grow_to_the_cap_and_jitter_stays_in_its_range() {
-        let middle = u64::MAX / 2 + 1;
-        check(Jitter::None, 7, [100, 200, 400, 800, 1000, 1000]);
-        check(Jitter::Full, 0, [0; 6]);
-        check(Jitter::Full, middle, [50, 100, 200, 400, 500, 500]);
-        check(Jitter::Full, u64::MAX, [100, 200, 400, 800, 1000, 1000]);
-        check(Jitter::Equal, 0, [50, 100, 200, 400, 500, 500]);
-        check(Jitter::Equal, u64::MAX, [100, 200, 400, 800, 1000, 1000]);
-        check(Jitter::Proportional(20), 0, [80, 160, 320, 640, 800, 800]);
-        check(Jitter::Proportional(20), middle, [100, 200, 400, 800, 900, 900]);
-        check(Jitter::Proportional(20), u64::MAX, [120, 240, 480, 960, 1000, 1000]);
-        check(Jitter::Proportional(255), 0, [0; 6]);
-        check(Jitter::Proportional(255), u64::MAX, [200, 400, 800, 1000, 1000, 1000]);
-    }
-
-    #[test]
-    fn the_specified_delays_are_the_specified_delays() {
-        let doubling = Backoff::builder().base(50 * MS).jitter(Jitter::None).build().unwrap();
-        assert_eq!([1, 2, 3, 4].map(|retry| doubling.delay(retry, 0).as_millis()), [50, 100, 200, 400]);
-    }
-
-    #[test]
-    fn a_factor_of_one_waits_the_same_each_time() {
-        let constant = Backoff::builder().factor(1).jitter(Jitter::None).build().unwrap();
-        assert_eq!([1, 2, u32::MAX].map(|retry| constant.delay(retry, 0).as_millis()), [100; 3]);
-    }
-
-    #[test]
-    fn extremes_of_every_number_stay_under_the_cap() {
-        for (base, cap) in [(MS, Duration::MAX), (Duration::MAX, Duration::MAX), (MS, MS)] {
-            for jitter in [Jitter::None, Jitter::Full, Jitter::Equal, Jitter::Proportional(100)] {
-                let backoff = Backoff::builder().base(base).cap(cap).factor(u32::MAX).jitter(jitter).build().unwrap();
-                for retry in [0, 1, 2, 3, 64, u32::MAX] {
-                    for entropy in [0, 1, u64::MAX] {
-                        assert!(backoff.delay(retry, entropy) <= cap);
-                    }
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn settings_that_cannot_be_are_refused_by_name() {
-        for (builder, want) in [
-            (Backoff::builder().base(Duration::ZERO), "base is 0ns, which is not more than zero"),
-            (Backoff::builder().factor(0), "factor is 0, which is not at least 1"),
-            (Backoff::builder().cap(MS), "cap is 1ms: it must be at least as long as base, which is 100ms"),
-        ] {
-            extern crate std;
-            assert_eq!(std::string::ToString::to_string(&builder.build().unwrap_err()), want);
-        }
+        Backoff::with_shape(base, cap, Shape::Formula { growth, jitter })
     }
 }

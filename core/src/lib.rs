@@ -23,6 +23,7 @@
 //! | [`concurrency`] | how many calls at once |
 //! | [`circuit_breaker`] | whether to leave a failing dependency alone |
 //! | [`retry`] | whether to try again, and when |
+//! | [`retry::budget`] | how much may be repeated, by all calls together |
 //! | [`backoff`] | how long to wait before that |
 //! | [`pipeline`] | the whole call, with all of the above in their order |
 //! | [`run`] | nothing: it drives a call over a timer, as the one `async` loop |

@@ -3,19 +3,23 @@
 //! ```
 //! use core::time::Duration;
 //! use steadfast_core::outcome::{Idempotency, Outcome};
+//! use steadfast_core::retry::budget::Budget;
 //! use steadfast_core::retry::{Failure, Retry, Verdict};
 //! use steadfast_core::time::Instant;
 //!
 //! let retry = Retry::builder().max_attempts(3).build()?;
+//! let mut budget = Budget::default(); // One for all calls.
 //! let now = Instant::EPOCH;
 //! let failure = Failure {
 //!     attempt: 1,
 //!     outcome: Outcome::throttled().with_retry_after(Duration::from_secs(2)),
 //!     idempotency: Idempotency::Idempotent,
+//!     previous_delay: Duration::ZERO,
 //!     deadline: now + Duration::from_secs(30),
 //! };
 //! let entropy = 0; // A random number; zero draws the shortest delay.
-//! assert_eq!(retry.decide(now, entropy, &failure), Verdict::Retry { at: now + Duration::from_secs(2) });
+//! let Verdict::Retry { at, .. } = retry.decide(now, entropy, &failure, &mut budget) else { panic!("it may be repeated") };
+//! assert_eq!(at, now + Duration::from_secs(2));
 //! # Ok::<(), steadfast_core::settings::InvalidSetting>(())
 //! ```
 //!
@@ -30,23 +34,31 @@
 //!
 //! In this order, and the first that applies is the answer:
 //! 1. a permanent failure is not repeated;
-//! 2. an operation that is not idempotent is not repeated, unless the attempt was provably not acted on;
-//! 3. no more attempts than `max_attempts` are made;
-//! 4. the next one waits for what the server asked, if it did, plus the backoff's delay: never a moment less, and not
-//!    at the same moment as everybody else;
-//! 5. if that is at the deadline or later, the call fails now and says so.
+//! 2. nothing is repeated that the server has asked not to be;
+//! 3. an operation that is not idempotent is not repeated, unless the attempt was provably not acted on;
+//! 4. no more attempts than `max_attempts` are made;
+//! 5. the next one waits for what the server asked, if it did, plus the backoff's delay: never a moment less, and not
+//!    at the same moment as everybody else; if that is at the deadline or later, the call fails now and says so;
+//! 6. the [`budget`] pays for it, or it is not made. It is asked last, so that what will not happen costs nothing.
+//!
+//! A retry that is given up while it waits goes back to the budget with [`Budget::refund`].
 //!
 //! # When not to use it
 //!
 //! At more than one layer: three layers with four attempts each are 64 attempts.
 
+use core::time::Duration;
+
 use crate::backoff::Backoff;
 use crate::outcome::{Idempotency, Outcome, OutcomeKind, Processed};
 use crate::rejected::Rejected;
+use crate::retry::budget::{Budget, Cause, Charge};
 use crate::settings::{InvalidSetting, at_least_one};
 use crate::time::Instant;
 
-use core::time::Duration;
+pub mod budget;
+#[cfg(test)]
+mod tests;
 
 /// Decides whether a failed attempt is followed by another. See the [module](self) for defaults and order.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -64,17 +76,24 @@ pub struct Failure {
     pub outcome: Outcome,
     /// Whether the operation may be done twice.
     pub idempotency: Idempotency,
+    /// What the backoff said before this attempt, as [`Verdict::Retry`] told; zero for the first.
+    pub previous_delay: Duration,
     /// By when the whole call has to end.
     pub deadline: Instant,
 }
 
 /// What [`Retry::decide`] says.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Debug, Eq, PartialEq)]
+#[must_use = "what the budget paid for a retry goes back to it, whatever becomes of the retry"]
 pub enum Verdict {
     /// Try again at this time, not before.
     Retry {
         /// Before the deadline, and never before now.
         at: Instant,
+        /// The backoff's part of the wait, for [`Failure::previous_delay`] if the retry fails too.
+        delay: Duration,
+        /// What the budget holds for it.
+        charge: Charge,
     },
     /// Stop, for this reason.
     Stop(Rejected),
@@ -92,10 +111,15 @@ impl Retry {
     }
 
     /// What follows a failed attempt. `entropy` is a uniformly random number; see [`Backoff::delay`].
-    pub fn decide(&self, now: Instant, entropy: u64, failure: &Failure) -> Verdict {
-        let Failure { attempt, outcome, idempotency, deadline } = *failure;
+    ///
+    /// The attempt itself is recorded with the budget before this: the budget then knows how it ended.
+    pub fn decide(&self, now: Instant, entropy: u64, failure: &Failure, budget: &mut Budget) -> Verdict {
+        let Failure { attempt, outcome, idempotency, previous_delay, deadline } = *failure;
         if outcome.kind() == OutcomeKind::Permanent {
             return Verdict::Stop(Rejected::Permanent);
+        }
+        if outcome.forbids_retry() {
+            return Verdict::Stop(Rejected::RetryForbidden);
         }
         if idempotency == Idempotency::NotIdempotent && outcome.processed() == Processed::Maybe {
             return Verdict::Stop(Rejected::NotIdempotent);
@@ -107,11 +131,16 @@ impl Retry {
             return Verdict::Stop(Rejected::DeadlineExceeded { deadline });
         }
         let hint = outcome.retry_after().unwrap_or(Duration::ZERO);
-        let at = now + hint + self.backoff.delay(attempt, entropy);
+        let delay = self.backoff.delay(attempt, previous_delay, entropy);
+        let at = now + hint + delay;
         if at >= deadline {
             return Verdict::Stop(Rejected::NoTimeToRetry { retry_at: at, deadline });
         }
-        Verdict::Retry { at }
+        // The halves change places: the delay hangs on the high one, and whether it is paid for should not.
+        match budget.withdraw(now, entropy.rotate_left(32), Cause::after(&outcome)) {
+            Ok(charge) => Verdict::Retry { at, delay, charge },
+            Err(exhausted) => Verdict::Stop(Rejected::BudgetSpent { retry_at: exhausted.retry_at }),
+        }
     }
 }
 
@@ -149,99 +178,5 @@ impl RetryBuilder {
     pub fn build(self) -> Result<Retry, InvalidSetting> {
         at_least_one("max_attempts", self.max_attempts)?;
         Ok(Retry { max_attempts: self.max_attempts, backoff: self.backoff })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::backoff::Jitter;
-
-    const fn s(secs: u64) -> Instant {
-        Instant::from_nanos(secs * 1_000_000_000)
-    }
-
-    const SECOND: Duration = Duration::from_secs(1);
-    const DEADLINE: Instant = s(10);
-
-    /// At second 2: three attempts at most, delays of one and two seconds, deadline at second 10.
-    fn check(attempt: u32, idempotency: Idempotency, outcome: Outcome, want: Verdict) {
-        let backoff = Backoff::builder().base(SECOND).jitter(Jitter::None).build().unwrap();
-        let retry = Retry::builder().max_attempts(3).backoff(backoff).build().unwrap();
-        let failure = Failure { attempt, outcome, idempotency, deadline: DEADLINE };
-        assert_eq!(retry.decide(s(2), 0, &failure), want, "{failure:?}");
-    }
-
-    fn at(secs: u64) -> Verdict {
-        Verdict::Retry { at: s(secs) }
-    }
-
-    fn no_time(secs: u64) -> Verdict {
-        Verdict::Stop(Rejected::NoTimeToRetry { retry_at: s(secs), deadline: DEADLINE })
-    }
-
-    #[test]
-    fn the_first_reason_that_applies_is_the_answer() {
-        use Idempotency::{Idempotent, NotIdempotent};
-        let spent = Verdict::Stop(Rejected::AttemptsSpent { max_attempts: 3 });
-        let hint = |secs| Outcome::throttled().with_retry_after(SECOND * secs);
-        for (attempt, idempotency, outcome, want) in [
-            (1, Idempotent, Outcome::transient(), at(3)),
-            (2, Idempotent, Outcome::transient(), at(4)),
-            (2, Idempotent, Outcome::throttled(), at(4)),
-            (3, Idempotent, Outcome::transient(), spent),
-            (u32::MAX, Idempotent, Outcome::transient(), spent),
-            (1, Idempotent, Outcome::permanent(), Verdict::Stop(Rejected::Permanent)),
-            (3, NotIdempotent, Outcome::permanent(), Verdict::Stop(Rejected::Permanent)),
-            (1, NotIdempotent, Outcome::transient(), Verdict::Stop(Rejected::NotIdempotent)),
-            (3, NotIdempotent, Outcome::transient(), Verdict::Stop(Rejected::NotIdempotent)),
-            (1, NotIdempotent, Outcome::transient().not_processed(), at(3)),
-            (3, NotIdempotent, Outcome::transient().not_processed(), spent),
-            // The server's hint, and then the backoff; at the deadline it is too late.
-            (1, Idempotent, hint(6), at(9)),
-            (1, Idempotent, hint(7), no_time(10)),
-            (1, Idempotent, hint(3600), no_time(3603)),
-        ] {
-            check(attempt, idempotency, outcome, want);
-        }
-        let never = Outcome::throttled().with_retry_after(Duration::MAX);
-        let beyond = Rejected::NoTimeToRetry { retry_at: Instant::MAX, deadline: DEADLINE };
-        check(1, Idempotent, never, Verdict::Stop(beyond));
-    }
-
-    #[test]
-    fn a_deadline_that_has_passed_is_named() {
-        let failure = Failure {
-            attempt: 1,
-            outcome: Outcome::transient(),
-            idempotency: Idempotency::Idempotent,
-            deadline: DEADLINE,
-        };
-        for now in [DEADLINE, s(11), Instant::MAX] {
-            let want = Verdict::Stop(Rejected::DeadlineExceeded { deadline: DEADLINE });
-            assert_eq!(Retry::default().decide(now, 0, &failure), want);
-        }
-    }
-
-    #[test]
-    fn a_hint_is_never_undercut_whatever_the_dice_say() {
-        for entropy in [0, 1, u64::MAX / 2, u64::MAX] {
-            let failure = Failure {
-                attempt: 1,
-                outcome: Outcome::throttled().with_retry_after(SECOND),
-                idempotency: Idempotency::Idempotent,
-                deadline: Instant::MAX,
-            };
-            match Retry::default().decide(s(2), entropy, &failure) {
-                Verdict::Retry { at } => assert!(at >= s(3), "{at}"),
-                stop @ Verdict::Stop(_) => panic!("{stop:?}"),
-            }
-        }
-    }
-
-    #[test]
-    fn no_attempts_at_all_are_refused_by_name() {
-        let error = Retry::builder().max_attempts(0).build().unwrap_err();
-        assert_eq!(error, InvalidSetting::count("max_attempts", 0, "at least 1"));
     }
 }

@@ -4,7 +4,7 @@ use core::num::NonZeroU32;
 use core::time::Duration;
 
 use proptest::prelude::*;
-use steadfast_core::backoff::{Backoff, Jitter};
+use steadfast_core::backoff::{Backoff, Growth, Jitter};
 use steadfast_core::circuit_breaker::CircuitBreaker;
 use steadfast_core::event::Events;
 use steadfast_core::outcome::{Outcome, OutcomeKind};
@@ -121,7 +121,8 @@ proptest! {
         jitter in jitters(), attempts in counts(), weight in counts(), tokens in counts(), burst in counts(),
         script in prop::collection::vec((times(), outcomes(), any::<u64>()), 1..30),
     ) {
-        let backoff = Backoff::builder().base(base).cap(cap).factor(factor).jitter(jitter).build().unwrap_or_default();
+        let growth = Growth::Exponential { factor };
+        let backoff = Backoff::builder().base(base).cap(cap).growth(growth).jitter(jitter).build().unwrap_or_default();
         let retry = Retry::builder().max_attempts(attempts).backoff(backoff).build().unwrap_or_default();
         let builder = Pipeline::builder().deadline(deadline).attempt_timeout(timeout).retry(retry);
         let quota = Quota::per_second(tokens).and_then(|quota| quota.with_burst(burst));

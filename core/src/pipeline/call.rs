@@ -2,6 +2,7 @@ use core::cmp;
 use core::mem;
 use core::num::NonZeroU32;
 use core::task::Waker;
+use core::time::Duration;
 
 use super::Pipeline;
 use crate::circuit_breaker::{Permit, Recorded};
@@ -9,6 +10,7 @@ use crate::event::{Event, Events};
 use crate::outcome::{Idempotency, Outcome, OutcomeKind};
 use crate::rate_limit::{Admission, RateLimiter, Refusal};
 use crate::rejected::Rejected;
+use crate::retry::budget::Budget;
 use crate::retry::{Failure, Verdict};
 use crate::time::Instant;
 
@@ -53,6 +55,8 @@ pub struct Call<T> {
     options: CallOptions,
     deadline: Instant,
     attempts: u32,
+    /// What the backoff said last.
+    last_delay: Duration,
     stage: Stage<T>,
 }
 
@@ -87,7 +91,7 @@ pub struct Attempt {
 
 impl<T> Call<T> {
     pub(super) const fn new(options: CallOptions, deadline: Instant) -> Self {
-        Self { options, deadline, attempts: 0, stage: Stage::Asking }
+        Self { options, deadline, attempts: 0, last_delay: Duration::ZERO, stage: Stage::Asking }
     }
 
     /// How many attempts were started.
@@ -152,7 +156,7 @@ impl<T> Call<T> {
     {
         if let Some(permit) = self.stop_running() {
             events.push(Event::AttemptTimedOut { attempt: self.attempts });
-            self.conclude(now, entropy, permit, Outcome::transient(), pipeline, events);
+            self.conclude(now, entropy, permit, Outcome::timed_out(), pipeline, events);
         }
     }
 
@@ -314,10 +318,16 @@ impl<T> Call<T> {
             self.stage = Stage::Ended(Ok(()));
             return;
         }
-        let failure =
-            Failure { attempt: self.attempts, outcome, idempotency: self.options.idempotency, deadline: self.deadline };
-        match pipeline.retry.decide(now, entropy, &failure) {
-            Verdict::Retry { at } => {
+        let failure = Failure {
+            attempt: self.attempts,
+            outcome,
+            idempotency: self.options.idempotency,
+            previous_delay: self.last_delay,
+            deadline: self.deadline,
+        };
+        match pipeline.retry.decide(now, entropy, &failure, &mut Budget::unlimited()) {
+            Verdict::Retry { at, delay, .. } => {
+                self.last_delay = delay;
                 events.push(Event::RetryScheduled { attempt: self.attempts.saturating_add(1), at });
                 self.stage = Stage::BackingOff { until: at };
             }

@@ -1,0 +1,143 @@
+use core::time::Duration;
+
+use super::window::Window;
+use super::{Budget, Charge, Exhausted, Kind, Paid, in_range};
+use crate::settings::{InvalidSetting, positive};
+use crate::time::Instant;
+
+/// Settings of a [`Budget::ratio`], the default budget.
+///
+/// | Setting | Default | Range | Why |
+/// | --- | --- | --- | --- |
+/// | `percent` | 20 | 1 to 1,000 | Finagle's and Linkerd's; enough to repeat every sixth call, and an overload stays an overload of a fifth |
+/// | `window` | 10 s | at least 1 µs | Finagle's; what a client that has just lost its server may spend is a fifth of ten seconds of calls |
+/// | `reserve` | 2 retries, one back each 60 s | 0 (none) or more; more than zero | a client that calls seldom has no successes to pay with, and its calls are worth a retry; two are a fifth of a minute's calls if there is one every six seconds |
+///
+/// A retry is paid for by the successes of the window, as far as `percent` of them reach; and where they do not, by the
+/// reserve. Finagle's budget (`RetryBudget`, 2016) counts calls where this one counts successes: in an outage it would earn
+/// what the next round of retries spends. Its reserve is 10 retries a second, which for most clients is no limit at all.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[must_use = "call `build`"]
+pub struct RatioBuilder {
+    percent: u32,
+    window: Duration,
+    reserve: u32,
+    every: Duration,
+}
+
+#[derive(Debug)]
+pub(super) struct Ratio {
+    percent: u32,
+    /// Successes, and the retries that they paid for.
+    window: Window,
+    reserve: Reserve,
+}
+
+impl RatioBuilder {
+    pub(super) const DEFAULT: Self =
+        Self { percent: 20, window: Duration::from_secs(10), reserve: 2, every: Duration::from_secs(60) };
+
+    /// How many retries a hundred successes pay for.
+    pub const fn percent(self, percent: u32) -> Self {
+        Self { percent, ..self }
+    }
+
+    /// For how long a success counts, less up to a tenth of it. What was spent is forgotten after the same time.
+    pub const fn window(self, length: Duration) -> Self {
+        Self { window: length, ..self }
+    }
+
+    /// So many retries beside those that successes pay for; each that is spent comes back after `every`, one at a time.
+    pub const fn reserve(self, retries: u32, every: Duration) -> Self {
+        Self { reserve: retries, every, ..self }
+    }
+
+    /// The budget.
+    ///
+    /// # Errors
+    /// If `percent` is not from 1 to 1,000, `window` less than a microsecond, or `every` of the reserve zero.
+    pub fn build(self) -> Result<Budget, InvalidSetting> {
+        in_range("percent", self.percent, 1..=1000, "from 1 to 1,000")?;
+        super::long_enough("window", self.window)?;
+        positive("every", self.every)?;
+        Ok(self.unchecked())
+    }
+
+    pub(super) fn unchecked(self) -> Budget {
+        let Self { percent, window, reserve, every } = self;
+        let reserve = Reserve { size: reserve, every, spent: 0, since: Instant::EPOCH };
+        Budget { kind: Kind::Ratio(Ratio { percent, window: Window::new(window), reserve }) }
+    }
+}
+
+impl Ratio {
+    pub(super) fn succeeded(&mut self, now: Instant) {
+        let successes = &mut self.window.now(now).whole;
+        *successes = successes.saturating_add(1);
+    }
+
+    pub(super) fn withdraw(&mut self, now: Instant) -> Result<Charge, Exhausted> {
+        let (successes, spent) = self.window.sums(now);
+        if (spent + 1) * 100 <= successes * u64::from(self.percent) {
+            let paid = &mut self.window.now(now).part;
+            *paid = paid.saturating_add(1);
+            return Ok(Charge { at: self.window.time_of(now), paid: Paid::BySuccesses });
+        }
+        self.reserve.take(now)?;
+        Ok(Charge { at: now, paid: Paid::ByReserve })
+    }
+
+    pub(super) fn refund(&mut self, now: Instant, Charge { at, paid }: Charge) {
+        match paid {
+            Paid::BySuccesses => {
+                if let Some(tally) = self.window.then(now, at) {
+                    tally.part = tally.part.saturating_sub(1);
+                }
+            }
+            Paid::ByReserve => self.reserve.give_back(now, at),
+            Paid::Nothing | Paid::Tokens(_) => {}
+        }
+    }
+}
+
+/// A few retries that come back with time alone.
+#[derive(Debug)]
+struct Reserve {
+    size: u32,
+    every: Duration,
+    spent: u32,
+    /// While any are spent: when the last one came back, or the first was spent.
+    since: Instant,
+}
+
+impl Reserve {
+    fn take(&mut self, now: Instant) -> Result<(), Exhausted> {
+        self.refill(now);
+        if self.size == 0 {
+            return Err(Exhausted { retry_at: None });
+        }
+        if self.spent >= self.size {
+            let retry_at = self.since + self.every;
+            return Err(Exhausted { retry_at: Some(retry_at).filter(|at| *at > now) });
+        }
+        if self.spent == 0 {
+            self.since = now;
+        }
+        self.spent += 1;
+        Ok(())
+    }
+
+    /// Later than `every` after it was taken it may have come back by itself, and would come back twice.
+    fn give_back(&mut self, now: Instant, taken: Instant) {
+        if now - taken < self.every {
+            self.spent = self.spent.saturating_sub(1);
+        }
+    }
+
+    fn refill(&mut self, now: Instant) {
+        let (passed, every) = ((now - self.since).as_nanos(), self.every.as_nanos());
+        let back = u32::try_from(passed / every).unwrap_or(u32::MAX);
+        self.spent = self.spent.saturating_sub(back);
+        self.since += self.every.saturating_mul(back);
+    }
+}

@@ -1,0 +1,71 @@
+use core::cmp;
+
+use super::{Budget, Exhausted, Kind, in_range};
+use crate::outcome::OutcomeKind;
+use crate::settings::InvalidSetting;
+
+/// Settings of a [`Budget::throttle`]: gRPC's retry throttling (proposal A6, "Throttling Retry Attempts and Hedged RPCs").
+///
+/// | Setting | Default | Range | Why |
+/// | --- | --- | --- | --- |
+/// | `max_tokens` | 10 | 1 to 1,000 | A6's example; the range is A6's too |
+/// | `token_ratio_thousandths` | 100 | 1 or more | A6's example of 0.1; A6 takes three decimal places |
+///
+/// Every attempt that fails takes a token, retry or not, and every one that succeeds brings the ratio of one. While more
+/// than half of the tokens are there, anything may be retried; and nothing otherwise. Retries themselves cost nothing.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[must_use = "call `build`"]
+pub struct ThrottleBuilder {
+    max_tokens: u32,
+    token_ratio: u32,
+}
+
+#[derive(Debug)]
+pub(super) struct Throttle {
+    /// In thousandths of a token, as are the others.
+    max: u32,
+    gain: u32,
+    tokens: u32,
+}
+
+const TOKEN: u32 = 1000;
+
+impl ThrottleBuilder {
+    pub(super) const DEFAULT: Self = Self { max_tokens: 10, token_ratio: 100 };
+
+    /// How many tokens there are at most, and at the start.
+    pub const fn max_tokens(self, tokens: u32) -> Self {
+        Self { max_tokens: tokens, ..self }
+    }
+
+    /// What a success brings, in thousandths of a token.
+    pub const fn token_ratio_thousandths(self, thousandths: u32) -> Self {
+        Self { token_ratio: thousandths, ..self }
+    }
+
+    /// The budget.
+    ///
+    /// # Errors
+    /// If `max_tokens` is not from 1 to 1,000, or `token_ratio_thousandths` is zero.
+    pub fn build(self) -> Result<Budget, InvalidSetting> {
+        in_range("max_tokens", self.max_tokens, 1..=1000, "from 1 to 1,000")?;
+        crate::settings::at_least_one("token_ratio_thousandths", self.token_ratio)?;
+        let max = self.max_tokens * TOKEN;
+        Ok(Budget { kind: Kind::Throttle(Throttle { max, gain: self.token_ratio, tokens: max }) })
+    }
+}
+
+impl Throttle {
+    pub(super) const fn check(&self) -> Result<(), Exhausted> {
+        if self.tokens > self.max / 2 { Ok(()) } else { Err(Exhausted { retry_at: None }) }
+    }
+
+    pub(super) fn record(&mut self, outcome: OutcomeKind) {
+        self.tokens = match outcome {
+            OutcomeKind::Success => cmp::min(self.max, self.tokens.saturating_add(self.gain)),
+            OutcomeKind::Transient | OutcomeKind::Throttled => self.tokens.saturating_sub(TOKEN),
+            // A6 counts only what it would retry and what succeeded.
+            OutcomeKind::Permanent => self.tokens,
+        };
+    }
+}
