@@ -25,6 +25,7 @@
 //! | [`retry`] | whether to try again, and when |
 //! | [`retry::budget`] | how much may be repeated, by all calls together |
 //! | [`backoff`] | how long to wait before that |
+//! | [`hedge`] | when to send another attempt beside one that takes long |
 //! | [`pipeline`] | the whole call, with all of the above in their order |
 //! | [`run`] | nothing: it drives a call over a timer, as the one `async` loop |
 //!
@@ -39,6 +40,7 @@ pub mod backoff;
 pub mod circuit_breaker;
 pub mod concurrency;
 pub mod event;
+pub mod hedge;
 pub mod outcome;
 pub mod pipeline;
 pub mod rate_limit;
