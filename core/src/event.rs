@@ -72,6 +72,8 @@ pub enum Event {
         /// The state after.
         to: circuit_breaker::State,
     },
+    /// The circuit breaker would have refused the attempt, but only [watches](circuit_breaker::Mode::MetricsOnly).
+    CircuitBreakerWouldRefuse(circuit_breaker::Refusal),
     /// The circuit breaker was told of a result that belongs to an earlier state, and ignored it.
     LateResult {
         /// How the attempt ended.

@@ -3,6 +3,7 @@
 use core::fmt;
 use core::time::Duration;
 
+use crate::circuit_breaker::Reason;
 use crate::time::Instant;
 
 /// Why no further attempt is made: which policy, for what reason, and until when.
@@ -45,7 +46,11 @@ pub enum Rejected {
     CircuitOpen {
         /// When it lets somebody try again.
         retry_at: Instant,
+        /// Why it does.
+        reason: Reason,
     },
+    /// The circuit breaker was [forced open](crate::circuit_breaker::Mode::ForcedOpen), until somebody says otherwise.
+    CircuitForcedOpen,
     /// The call's turn under the rate limit would come only when the deadline has passed.
     RateLimited {
         /// When its turn would come.
@@ -74,12 +79,12 @@ impl Rejected {
     pub const fn retry_at(&self) -> Option<Instant> {
         match self {
             Self::NoTimeToRetry { retry_at, .. }
-            | Self::CircuitOpen { retry_at }
+            | Self::CircuitOpen { retry_at, .. }
             | Self::RateLimited { retry_at, .. } => Some(*retry_at),
             Self::BudgetSpent { retry_at } => *retry_at,
             Self::Permanent
             | Self::NotIdempotent
-            | Self::RetryForbidden
+            | Self::CircuitForcedOpen
             | Self::AttemptsSpent { .. }
             | Self::Shed
             | Self::DeadlineExceeded { .. }
@@ -109,9 +114,10 @@ impl fmt::Display for Rejected {
                 write!(f, "deadline: the next attempt could start only {} after it", Late(*retry_at, *deadline))
             }
             Self::DeadlineExceeded { .. } => f.write_str("deadline: it has passed"),
-            Self::CircuitOpen { retry_at } => {
-                write!(f, "circuit breaker: it is open, the next probe may go at {retry_at}")
+            Self::CircuitOpen { retry_at, reason } => {
+                write!(f, "circuit breaker: {reason}, the next attempt may go at {retry_at}")
             }
+            Self::CircuitForcedOpen => f.write_str("circuit breaker: somebody has forced it open"),
             Self::RateLimited { retry_at, deadline } => {
                 write!(
                     f,
@@ -171,10 +177,11 @@ mod tests {
             ),
             (Rejected::DeadlineExceeded { deadline }, "deadline: it has passed", None),
             (
-                Rejected::CircuitOpen { retry_at },
-                "circuit breaker: it is open, the next probe may go at 3.5s",
+                Rejected::CircuitOpen { retry_at, reason: Reason::FailureRate },
+                "circuit breaker: too many of the latest calls failed, the next attempt may go at 3.5s",
                 Some(retry_at),
             ),
+            (Rejected::CircuitForcedOpen, "circuit breaker: somebody has forced it open", None),
             (
                 Rejected::RateLimited { retry_at, deadline },
                 "rate limit: the turn of this call would come 1.5s after the deadline",

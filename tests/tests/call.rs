@@ -244,7 +244,7 @@ impl Script {
 fn check_rejected(rejected: &Rejected, now: Instant, known: &Known) {
     match rejected {
         Rejected::DeadlineExceeded { deadline } => assert!(known.ended || now >= *deadline),
-        Rejected::CircuitOpen { retry_at } => assert!(known.ended || *retry_at > now),
+        Rejected::CircuitOpen { retry_at, .. } => assert!(known.ended || *retry_at > now),
         Rejected::RateLimited { retry_at, deadline } => {
             assert!(retry_at >= deadline && (known.ended || *retry_at > now));
         }

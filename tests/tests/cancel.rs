@@ -148,7 +148,7 @@ fn a_dropped_or_panicking_probe_gives_its_place_back() {
         let world = World::default();
         let mut breaker = CircuitBreaker::builder().failure_threshold(1).build().unwrap();
         let permit = breaker.try_admit(ns(0)).unwrap();
-        breaker.record(ns(0), permit, steadfast_core::outcome::OutcomeKind::Transient);
+        breaker.record(ns(0), 0, permit, steadfast_core::outcome::OutcomeKind::Transient);
         world.set(ms(5_000));
         let shared = RefCell::new(Pipeline::builder().circuit_breaker(breaker).rate_limit(slow(10)).build().unwrap());
         let runner = Runner { pipeline: &shared, timer: &world, observer: &() };

@@ -108,9 +108,9 @@ proptest! {
         for (what, now) in script {
             let kind = [OutcomeKind::Success, OutcomeKind::Transient, OutcomeKind::Throttled, OutcomeKind::Permanent];
             match (breaker.try_admit(now), kind.get(usize::from(what))) {
-                (Ok(permit), Some(kind)) => drop(breaker.record(now, permit, *kind)),
-                (Ok(permit), None) => drop(breaker.abandon(permit)),
-                (Err(refusal), _) => prop_assert!(refusal.retry_at > now),
+                (Ok(permit), Some(kind)) => { breaker.record(now, u64::from(what) << 61, permit, *kind); },
+                (Ok(permit), None) => { breaker.abandon(now, permit); },
+                (Err(refusal), _) => prop_assert!(refusal.retry_at().is_some_and(|retry_at| retry_at > now)),
             }
         }
     }

@@ -163,7 +163,7 @@ impl Error {
             LastAttempt::NotMade => {
                 let failure = failure(None, Bytes::new());
                 match rejected {
-                    Rejected::CircuitOpen { .. } => Self::CircuitOpen(failure),
+                    Rejected::CircuitOpen { .. } | Rejected::CircuitForcedOpen => Self::CircuitOpen(failure),
                     Rejected::RateLimited { .. } | Rejected::TooHeavy { .. } | Rejected::LineFull { .. } => {
                         Self::RateLimited(failure)
                     }

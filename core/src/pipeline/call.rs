@@ -5,7 +5,7 @@ use core::task::Waker;
 use core::time::Duration;
 
 use super::Pipeline;
-use crate::circuit_breaker::{Permit, Recorded};
+use crate::circuit_breaker::{self, Permit, Recorded};
 use crate::event::{Event, Events};
 use crate::outcome::{Idempotency, Outcome, OutcomeKind};
 use crate::rate_limit::{Admission, RateLimiter, Refusal};
@@ -180,7 +180,7 @@ impl<T> Call<T> {
             }
             Stage::Running { permit, .. } => {
                 if let (Some(permit), Some(breaker)) = (permit, pipeline.circuit_breaker.as_mut()) {
-                    breaker.abandon(permit);
+                    breaker.abandon(now, permit);
                 }
             }
             Stage::Asking | Stage::BackingOff { .. } => {}
@@ -206,8 +206,8 @@ impl<T> Call<T> {
         if now >= self.deadline {
             return self.reject(Rejected::DeadlineExceeded { deadline: self.deadline }, events);
         }
-        if let Some(Err(refusal)) = pipeline.circuit_breaker.as_ref().map(|breaker| breaker.check(now)) {
-            return self.reject(Rejected::CircuitOpen { retry_at: refusal.retry_at }, events);
+        if let Some(Err(refusal)) = pipeline.circuit_breaker.as_mut().map(|breaker| breaker.pre_admit(now)) {
+            return self.reject(refused_by_breaker(refusal), events);
         }
         let Some(limit) = pipeline.rate_limit.as_mut() else {
             return match admit(now, pipeline, events) {
@@ -300,8 +300,8 @@ impl<T> Call<T> {
         L: RateLimiter<Ticket = T>,
     {
         if let (Some(permit), Some(breaker)) = (permit, pipeline.circuit_breaker.as_mut()) {
-            match breaker.record(now, permit, outcome.kind()) {
-                Recorded::Noted => {}
+            match breaker.record(now, entropy, permit, outcome.kind()) {
+                Recorded::Noted | Recorded::Unjudged => {}
                 Recorded::Changed { from, to } => events.push(Event::CircuitBreakerChanged { from, to }),
                 Recorded::Late => events.push(Event::LateResult { outcome: outcome.kind() }),
             }
@@ -344,10 +344,20 @@ fn admit<L>(now: Instant, pipeline: &mut Pipeline<L>, events: &mut Events) -> Re
         return Ok(None);
     };
     let from = breaker.state();
-    let permit = breaker.try_admit(now).map_err(|refusal| Rejected::CircuitOpen { retry_at: refusal.retry_at })?;
+    let permit = breaker.try_admit(now).map_err(refused_by_breaker)?;
     let to = breaker.state();
     if from != to {
         events.push(Event::CircuitBreakerChanged { from, to });
     }
+    if let Some(refusal) = permit.would_refuse() {
+        events.push(Event::CircuitBreakerWouldRefuse(refusal));
+    }
     Ok(Some(permit))
+}
+
+const fn refused_by_breaker(refusal: circuit_breaker::Refusal) -> Rejected {
+    match refusal {
+        circuit_breaker::Refusal::NotYet { retry_at, reason } => Rejected::CircuitOpen { retry_at, reason },
+        circuit_breaker::Refusal::ForcedOpen => Rejected::CircuitForcedOpen,
+    }
 }

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use super::{Attempt, Call, CallOptions, Pipeline, PipelineBuilder, Step};
 use crate::backoff::{Backoff, Jitter};
-use crate::circuit_breaker::{CircuitBreaker, State};
+use crate::circuit_breaker::{self, CircuitBreaker, Mode, Reason, State};
 use crate::event::{Event, Events, Observer};
 use crate::outcome::{Outcome, OutcomeKind};
 use crate::rate_limit::{Quota, Reservation, TokenBucket};
@@ -93,7 +93,7 @@ impl Bench {
     fn trip(&mut self, secs: u64) {
         for _ in 0..2 {
             let permit = self.breaker().try_admit(s(secs)).unwrap();
-            self.breaker().record(s(secs), permit, OutcomeKind::Transient);
+            self.breaker().record(s(secs), 0, permit, OutcomeKind::Transient);
         }
     }
 }
@@ -246,7 +246,10 @@ fn an_outage_trips_the_breaker_within_a_single_call() {
     bench.finish(1, &mut call, Outcome::transient());
     let opened = Event::CircuitBreakerChanged { from: State::Closed, to: State::Open };
     assert!(bench.reported.borrow().contains(&opened));
-    assert_eq!(bench.poll(3, &mut call), stopped(Rejected::CircuitOpen { retry_at: s(6) }));
+    assert_eq!(
+        bench.poll(3, &mut call),
+        stopped(Rejected::CircuitOpen { retry_at: s(6), reason: Reason::ConsecutiveFailures })
+    );
 }
 
 #[test]
@@ -254,7 +257,10 @@ fn an_open_breaker_costs_no_tokens() {
     let mut bench = Bench::new(limited(builder(), 5));
     bench.trip(0);
     let mut call = bench.call(0);
-    assert_eq!(bench.poll(0, &mut call), stopped(Rejected::CircuitOpen { retry_at: s(5) }));
+    assert_eq!(
+        bench.poll(0, &mut call),
+        stopped(Rejected::CircuitOpen { retry_at: s(5), reason: Reason::ConsecutiveFailures })
+    );
     assert_eq!(bench.available(0), 5);
 }
 
@@ -265,7 +271,10 @@ fn a_breaker_that_opened_while_a_call_was_in_line_refuses_it_and_its_tokens_go_b
     assert_eq!(bench.poll(0, &mut first), start(1, 10));
     assert_eq!(bench.poll(0, &mut second), Step::Wait(s(1)));
     bench.trip(0);
-    assert_eq!(bench.poll(1, &mut second), stopped(Rejected::CircuitOpen { retry_at: s(5) }));
+    assert_eq!(
+        bench.poll(1, &mut second),
+        stopped(Rejected::CircuitOpen { retry_at: s(5), reason: Reason::ConsecutiveFailures })
+    );
     assert_eq!(bench.available(1), 1);
 }
 
@@ -275,11 +284,50 @@ fn the_probe_is_reported_and_closes_the_breaker() {
     bench.trip(0);
     let (mut probe, mut other) = (bench.call(5), bench.call(5));
     assert_eq!(bench.poll(5, &mut probe), start(1, 15));
-    assert_eq!(bench.poll(5, &mut other), stopped(Rejected::CircuitOpen { retry_at: s(35) }));
+    assert_eq!(
+        bench.poll(5, &mut other),
+        stopped(Rejected::CircuitOpen { retry_at: s(35), reason: Reason::ProbesOut })
+    );
     bench.finish(6, &mut probe, Outcome::success());
     let reported = bench.reported.borrow();
     assert_eq!(reported[0], Event::CircuitBreakerChanged { from: State::Open, to: State::HalfOpen });
     assert!(reported.contains(&Event::CircuitBreakerChanged { from: State::HalfOpen, to: State::Closed }));
+}
+
+#[test]
+fn a_breaker_that_only_watches_says_what_it_would_have_done() {
+    let mut bench = Bench::new(builder());
+    bench.trip(0);
+    bench.breaker().set_mode(Mode::MetricsOnly);
+    let mut call = bench.call(1);
+    assert_eq!(bench.poll(1, &mut call), start(1, 11));
+    bench.finish(1, &mut call, Outcome::success());
+    let refusal = circuit_breaker::Refusal::NotYet { retry_at: s(5), reason: Reason::ConsecutiveFailures };
+    assert_eq!(bench.reported.borrow()[0], Event::CircuitBreakerWouldRefuse(refusal));
+    assert_eq!(bench.reported.borrow().len(), 4, "and no event is about the result");
+}
+
+#[test]
+fn a_breaker_that_is_forced_open_rejects_and_names_no_time() {
+    let mut bench = Bench::new(builder());
+    bench.breaker().set_mode(Mode::ForcedOpen);
+    let mut call = bench.call(0);
+    assert_eq!(bench.poll(0, &mut call), stopped(Rejected::CircuitForcedOpen));
+}
+
+/// Would catch: calls that are refused before they join the line, and that a recovering breaker never hears of.
+#[test]
+fn calls_that_are_refused_count_as_having_come_to_a_recovering_breaker() {
+    let breaker = CircuitBreaker::builder().failure_threshold(2).open_for(seconds(5)).recover_over(seconds(10));
+    let mut bench = Bench::new(limited(builder(), 100).circuit_breaker(breaker.build().unwrap()));
+    bench.trip(0);
+    let probe = bench.breaker().try_admit(s(5)).unwrap();
+    bench.breaker().record(s(5), 0, probe, OutcomeKind::Success);
+    let admitted = (0..100).filter(|_| {
+        let mut call = bench.call(7);
+        matches!(bench.poll(7, &mut call), Step::Start(_))
+    });
+    assert_eq!(admitted.count(), 20, "a fifth of the ramp has passed, and a fifth is admitted");
 }
 
 #[test]

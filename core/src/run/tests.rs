@@ -6,7 +6,7 @@ use core::task::Waker;
 
 use super::*;
 use crate::backoff::{Backoff, Jitter};
-use crate::circuit_breaker::CircuitBreaker;
+use crate::circuit_breaker::{CircuitBreaker, Reason};
 use crate::event::Event;
 use crate::pipeline::PipelineBuilder;
 use crate::rate_limit::{Quota, TokenBucket};
@@ -107,13 +107,13 @@ fn a_call_that_is_refused_makes_no_attempt() {
     pipeline.with(|pipeline| {
         let breaker = pipeline.circuit_breaker_mut().unwrap();
         let permit = breaker.try_admit(Instant::EPOCH).unwrap();
-        breaker.record(Instant::EPOCH, permit, crate::outcome::OutcomeKind::Transient);
+        breaker.record(Instant::EPOCH, 0, permit, crate::outcome::OutcomeKind::Transient);
     });
     let runner = Runner { pipeline: &pipeline, timer: &&clock, observer: &() };
     let call = runner.call(CallOptions::idempotent(), || 0, classify, |_| async { 200 });
     let retry_at = Instant::EPOCH + ms(5000);
     let want = CallError {
-        rejected: Rejected::CircuitOpen { retry_at },
+        rejected: Rejected::CircuitOpen { retry_at, reason: Reason::ConsecutiveFailures },
         last: LastAttempt::NotMade,
         attempts: 0,
         elapsed: Duration::ZERO,
