@@ -24,8 +24,10 @@
 //! | [`threads`] | one bucket that threads share |
 //! | [`keyed`] | a bucket per key |
 //! | [`waiting`] | futures: an acquire that need not wait, and a line of a thousand that must |
+//! | [`breaker`] | one circuit breaker on one thread: admitted and recorded, and refused |
 //! | [`sizes`] | bytes, as information |
 
+mod breaker;
 mod bucket;
 mod harness;
 mod keyed;
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
     threads::rows(&mut bench);
     keyed::rows(&mut bench);
     waiting::rows(&mut bench);
+    breaker::rows(&mut bench);
     sizes::rows(&mut bench);
     match bench.finish() {
         Ok(path) => {
