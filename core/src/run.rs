@@ -240,23 +240,25 @@ where
 /// where it will be found.
 pub async fn wait_for<T: Timer, R>(timer: &T, mut ask: impl FnMut(&mut Context<'_>) -> ControlFlow<R, Instant>) -> R {
     let mut sleep = pin!(None);
-    let mut sleeps_until = None;
-    poll_fn(|cx| {
+    // Tells something only while there is a sleep.
+    let mut sleeps_until = Instant::EPOCH;
+    // Moved into it, everything is stored once: futures of this are in every task that waits.
+    poll_fn(move |cx| {
         // At most twice: once as woken, and once more if that brought the sleep to its end.
         for _ in 0..2 {
             let until = match ask(cx) {
                 ControlFlow::Break(answer) => return Poll::Ready(answer),
                 ControlFlow::Continue(until) => until,
             };
-            if sleeps_until != Some(until) {
-                sleeps_until = Some(until);
+            if sleep.is_none() || sleeps_until != until {
+                sleeps_until = until;
                 sleep.set(Some(timer.sleep_until(until)));
             }
             let asleep: Option<Pin<&mut T::Sleep>> = sleep.as_mut().as_pin_mut();
             if asleep.is_some_and(|sleep| sleep.poll(cx).is_pending()) {
                 return Poll::Pending;
             }
-            sleeps_until = None;
+            sleep.set(None);
         }
         // The timer says that the time has come, and the clock that it has not. Let others run meanwhile.
         cx.waker().wake_by_ref();
