@@ -48,7 +48,7 @@ impl Default for TokioTimer {
 
 impl Clock for TokioTimer {
     fn now(&self) -> Instant {
-        Instant::EPOCH + self.epoch.elapsed()
+        Instant::EPOCH + tokio::time::Instant::now().duration_since(self.epoch)
     }
 }
 
