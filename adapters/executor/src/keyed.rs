@@ -2,6 +2,8 @@ use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
 
+use foldhash::SharedSeed;
+use foldhash::quality::SeedableRandomState;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use steadfast_core::rate_limit::{Level, Quota, Refusal};
@@ -39,10 +41,19 @@ const FIRST_SWEEP: usize = 64;
 ///
 /// The key, eight bytes, and what the hash table adds: 2.3 bytes at the least, and up to as much again while it grows.
 ///
+/// # Hostile keys
+///
+/// Keys are hashed by [foldhash](foldhash::quality), several times as fast as `std`'s `SipHash`, with a seed from the
+/// operating system that is another for each limit. Nobody sees a hash or the order of the table, so there is no list of
+/// keys that collide everywhere. It is no cipher, and who can time thousands of calls to the nanosecond might find the
+/// seed out; what that is worth is bounded: keys that collide share one shard of 32, in which no more than its part of
+/// `max_keys` is ever looked at, while those in the other shards notice nothing. Where even that is too much, pass
+/// `std`'s [`RandomState`] to [`with_hasher`](Self::with_hasher).
+///
 /// # When not to use it
 ///
 /// Where callers wait: it admits or refuses. Keep a [`RateLimit`](crate::RateLimit) for each of a few keys instead.
-pub struct KeyedRateLimit<K, C, S = RandomState> {
+pub struct KeyedRateLimit<K, C, S = SeedableRandomState> {
     quota: Quota,
     max_keys_per_shard: usize,
     shards: Box<[Mutex<Shard<K>>]>,
@@ -66,12 +77,14 @@ impl<K: Eq + Hash, C: Clock> KeyedRateLimit<K, C> {
     ///
     /// Keys are spread over 32 shards by their hash, and each has its share of the room.
     pub fn new(quota: Quota, max_keys: usize, clock: C) -> Self {
-        Self::with_hasher(quota, max_keys, clock, RandomState::new())
+        // Of all that `std` offers, this draws on the operating system.
+        let seed = RandomState::new().hash_one(0);
+        Self::with_hasher(quota, max_keys, clock, SeedableRandomState::with_seed(seed, SharedSeed::global_random()))
     }
 }
 
 impl<K: Eq + Hash, C: Clock, S: BuildHasher> KeyedRateLimit<K, C, S> {
-    /// The same with another hasher: a faster one, where nobody hostile chooses the keys.
+    /// The same with another hasher: see [Hostile keys](Self#hostile-keys).
     pub fn with_hasher(quota: Quota, max_keys: usize, clock: C, hasher: S) -> Self {
         let shard = || Shard {
             table: HashTable::new(),
@@ -193,6 +206,7 @@ impl<K, C, S> fmt::Debug for KeyedRateLimit<K, C, S> {
 
 #[cfg(test)]
 mod tests {
+    use std::hash::{BuildHasherDefault, Hasher};
     use std::time::Duration;
 
     use steadfast_core::time::ManualClock;
@@ -266,6 +280,32 @@ mod tests {
         let none = KeyedRateLimit::new(limit.quota(), 0, &clock);
         assert_eq!(none.try_acquire("a", 1), Err(Refusal::TableFull { retry_at: Instant::MAX }));
         assert!(!format!("{none:?}").contains('a') || none.is_empty());
+    }
+
+    /// Hashes everything to the same, as the worst of attackers would.
+    #[derive(Default)]
+    struct Colliding;
+
+    impl Hasher for Colliding {
+        fn finish(&self) -> u64 {
+            0
+        }
+
+        fn write(&mut self, _bytes: &[u8]) {}
+    }
+
+    #[test]
+    fn keys_that_collide_keep_their_limits_and_have_one_shard_between_them() {
+        let clock = ManualClock::new();
+        let hasher = BuildHasherDefault::<Colliding>::default();
+        let limit = KeyedRateLimit::with_hasher(Quota::per_second(1).unwrap(), 10 * SHARDS, &clock, hasher);
+        let refused = Err(Refusal::TableFull { retry_at: Instant::EPOCH + Duration::from_secs(1) });
+        for key in 0..100 {
+            assert_eq!(limit.try_acquire(key, 1), if key < 10 { Ok(()) } else { refused }, "{key}");
+        }
+        for key in 0..10 {
+            assert_eq!(limit.try_acquire(key, 1), not_yet(1), "{key}");
+        }
     }
 
     #[test]

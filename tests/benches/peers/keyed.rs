@@ -1,11 +1,12 @@
 //! A bucket per key.
 
+use std::hash::{BuildHasher, RandomState};
 use std::hint::black_box;
 
 use governor::RateLimiter as Governor;
 use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
-use governor::state::keyed::DefaultKeyedStateStore;
+use governor::state::keyed::DashMapStateStore;
 use steadfast_executor::KeyedRateLimit;
 
 use crate::bucket::{FakeClock, WHOLE, governor_quota, quota};
@@ -14,10 +15,20 @@ use crate::harness::{BATCH, Bench, Work};
 /// Known keys, all of them; a batch asks for each once.
 const KEYS: u64 = BATCH;
 
-/// Equal work: both tables are shared by threads, hash with `std`'s default hasher, and know all keys. Each batch moves
-/// its clock on by a token per key, and asks once for each key, in an order that is not that of the table; each call
-/// reads the clock and is admitted.
+/// Equal work: both tables are shared by threads and know all keys. Each batch moves its clock on by a token per key, and
+/// asks once for each key, in an order that is not that of the table; each call reads the clock and is admitted.
+///
+/// First as both come: ours with foldhash, governor with `std`'s `SipHash`. Then with the same hasher in both, to tell
+/// what the choice of the hasher makes of it.
 pub(crate) fn rows(bench: &mut Bench) {
+    compare(bench, "keyed, 1,000 keys, injected clock", governor);
+    compare(bench, "keyed, 1,000 keys, the same hasher", governor_with_our_hasher);
+}
+
+fn compare<S>(bench: &mut Bench, name: &'static str, governor: impl FnOnce(&FakeClock) -> GovernorKeyed<S>)
+where
+    S: BuildHasher + Clone,
+{
     let clock = FakeClock::new();
     let limit = ours(&clock);
     let mut ours = |batches| {
@@ -43,7 +54,7 @@ pub(crate) fn rows(bench: &mut Bench) {
         }
         admitted
     };
-    bench.compare(Work::AllocationFree("keyed, 1,000 keys, injected clock"), "governor", &mut ours, &mut theirs);
+    bench.compare(Work::AllocationFree(name), "governor", &mut ours, &mut theirs);
 }
 
 /// What ours allocates for each of [`KEYS`], in bytes.
@@ -71,11 +82,18 @@ fn ours(clock: &FakeClock) -> KeyedRateLimit<u64, FakeClock> {
     limit
 }
 
-type GovernorKeyed = Governor<u64, DefaultKeyedStateStore<u64>, FakeClock, NoOpMiddleware<Nanos>>;
+type GovernorKeyed<S = RandomState> = Governor<u64, DashMapStateStore<u64, S>, FakeClock, NoOpMiddleware<Nanos>>;
 
 /// Theirs, with all keys known.
 fn governor(clock: &FakeClock) -> GovernorKeyed {
-    let state = DefaultKeyedStateStore::<u64>::default();
+    all_known(DashMapStateStore::default(), clock)
+}
+
+fn governor_with_our_hasher(clock: &FakeClock) -> GovernorKeyed<foldhash::quality::RandomState> {
+    all_known(DashMapStateStore::with_hasher(foldhash::quality::RandomState::default()), clock)
+}
+
+fn all_known<S: BuildHasher + Clone>(state: DashMapStateStore<u64, S>, clock: &FakeClock) -> GovernorKeyed<S> {
     let limiter = Governor::new(governor_quota(WHOLE, 1), state, clock.clone());
     let known = (0..KEYS).filter(|turn| limiter.check_key(&key(*turn)).is_ok()).count();
     assert_eq!(known as u64, KEYS, "a new key is admitted");
