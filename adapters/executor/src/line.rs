@@ -1,4 +1,3 @@
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 use std::task::Waker;
 use std::time::Duration;
@@ -10,10 +9,13 @@ use steadfast_core::time::Instant;
 
 use crate::demand::{Counts, Demand};
 
+mod queue;
 mod ticket;
 
+use queue::{Queue, Waiter, add};
+use ticket::Standing;
 pub use ticket::Ticket;
-use ticket::{Place, Standing};
+pub(crate) use ticket::{Place, Turn};
 
 /// How many may wait unless told otherwise. At a thousand calls a second the last of them waits for a minute.
 const MAX_WAITERS: usize = 65_536;
@@ -27,7 +29,7 @@ const MAX_WAITERS: usize = 65_536;
 ///
 /// The buckets hold only tokens that were granted, and only the first in line can be granted any, so a light request
 /// never overtakes a heavy one. Everybody in line is told a time and asks again then; whoever asks grants everybody
-/// whose turn has come by then, itself included. So nobody depends on anybody else being polled.
+/// before it whose turn has come by then, and then itself. So nobody depends on anybody else being polled.
 ///
 /// Tokens are granted as of when somebody asks for them, never as of when they were due: callers that come late cannot
 /// meet and exceed the burst together. So the times that are told are estimates. One who comes late makes those behind
@@ -53,25 +55,15 @@ pub struct Line<const K: usize = 1> {
     /// What a call that weighs `n` takes of each limit, where only one number is given.
     counts: [Counts; K],
     /// Who waits, in the order in which they are served.
-    waiting: BTreeMap<Place, Waiter<K>>,
+    waiting: Queue<K>,
     /// What was granted to somebody who has not asked since, until it expires.
     granted: BTreeMap<Place, Grant<K>>,
-    /// How many tokens of each limit those who wait ask for, all together.
-    queued: [u64; K],
     next: u64,
     /// Whoever joined before this may have been told a time that has become earlier since.
     outdated_before: u64,
     max_waiters: usize,
     /// Whom to wake or forget as soon as no lock is held.
     woken: VecDeque<Woken>,
-}
-
-#[derive(Debug)]
-struct Waiter<const K: usize> {
-    weights: [u32; K],
-    /// When it was told to ask again.
-    until: Instant,
-    waker: Option<Waker>,
 }
 
 #[derive(Debug)]
@@ -100,9 +92,8 @@ impl<const K: usize> Line<K> {
         Self {
             limits,
             counts,
-            waiting: BTreeMap::new(),
+            waiting: Queue::new(),
             granted: BTreeMap::new(),
-            queued: [0; K],
             next: 0,
             outdated_before: 0,
             max_waiters: MAX_WAITERS,
@@ -138,14 +129,29 @@ impl<const K: usize> Line<K> {
     /// At once: [`Refusal::NotYet`] if its turn would come only at its deadline or later; [`Refusal::Never`] if it
     /// would never come; [`Refusal::LineFull`].
     pub fn join(&mut self, now: Instant, demand: Demand<K>) -> Result<Ticket<K>, Refusal> {
-        let Demand { weights, deadline, priority } = demand;
+        Ok(match self.enter(now, demand)? {
+            Turn::Granted(reservations) => Ticket(Standing::Granted(reservations)),
+            Turn::Wait(place, _) => Ticket(Standing::Waiting(place, demand.weights)),
+        })
+    }
+
+    /// The same, and tells until when it has to wait.
+    #[inline(always)] // Passing what is granted through memory would take longer than the decision.
+    pub(crate) fn enter(&mut self, now: Instant, demand: Demand<K>) -> Result<Turn<K>, Refusal> {
         self.serve(now);
-        let place = (Reverse(priority), self.next);
-        if now < deadline && self.first().is_none_or(|(first, _)| place < first) {
-            if let Some(reservations) = self.limits.reserve_now(now, weights) {
-                return Ok(Ticket(Standing::Granted(reservations)));
+        let place = Place::new(demand.priority, self.next);
+        if now < demand.deadline && self.waiting.first().is_none_or(|first| place < first.place) {
+            if let Some(reservations) = self.limits.reserve_now(now, demand.weights) {
+                return Ok(Turn::Granted(reservations));
             }
         }
+        let until = self.line_up(now, demand, place)?;
+        Ok(Turn::Wait(place, until))
+    }
+
+    /// Takes a place in line, until when it says.
+    fn line_up(&mut self, now: Instant, demand: Demand<K>, place: Place) -> Result<Instant, Refusal> {
+        let Demand { weights, deadline, .. } = demand;
         // Asks the limits only whether it could ever be.
         self.limits.ready_at(now, weights).map_err(|refused: RefusedBy| refused.refusal)?;
         let until = self.turn(now, place, weights);
@@ -157,8 +163,8 @@ impl<const K: usize> Line<K> {
             return Err(Refusal::LineFull { waiting: self.waiting.len() });
         }
         self.next += 1;
-        self.insert(place, weights, until);
-        Ok(Ticket(Standing::Waiting(place, weights)))
+        self.waiting.insert(Waiter::new(place, weights, until));
+        Ok(until)
     }
 
     /// Keeps another quota for one of the limits (from 0, in their order) from now on. Those who wait go by it at once.
@@ -170,13 +176,8 @@ impl<const K: usize> Line<K> {
         };
         bucket.set_quota(now, quota);
         // Who can never be served any more leaves the line, and is told so when it asks.
-        let burst = quota.burst();
-        let hopeless = self.waiting.iter().filter(|(_, waiter)| waiter.weights[limit] > burst);
-        let hopeless: Vec<_> = hopeless.map(|(place, _)| *place).collect();
-        for place in hopeless {
-            let waker = self.remove(place).and_then(|waiter| waiter.waker);
-            self.woken.extend(waker.map(Woken::Wake));
-        }
+        let hopeless = self.waiting.remove_above(limit, quota.burst());
+        self.woken.extend(hopeless.into_iter().map(Woken::Wake));
         self.serve(now);
         self.outdate_and_wake_first();
     }
@@ -188,20 +189,35 @@ impl<const K: usize> Line<K> {
         self.outdate_and_wake_first();
     }
 
+    /// Whether [`next_woken`](RateLimiter::next_woken) has somebody.
+    pub(crate) fn has_woken(&self) -> bool {
+        !self.woken.is_empty()
+    }
+
     /// Grants everybody whose turn has come.
+    #[inline]
     fn serve(&mut self, now: Instant) {
-        while let Some((place, weights)) = self.first() {
-            if let Some(reservations) = self.limits.reserve_now(now, weights) {
-                let full_in = self.limits.limits().iter().map(|limit| limit.snapshot(now).full_in).max();
-                let refilled_at = now + full_in.unwrap_or_default().max(Duration::from_nanos(1));
-                self.granted.insert(place, Grant { refilled_at, weights, reservations });
-            } else {
+        // Nearly always there is nothing to do, unless a limit is kept busy.
+        if !self.waiting.is_empty() || !self.granted.is_empty() {
+            self.serve_before(now, Place::LAST);
+        }
+    }
+
+    /// Grants everybody before `end` whose turn has come.
+    fn serve_before(&mut self, now: Instant, end: Place) {
+        while let Some(&Waiter { place, weights, .. }) = self.waiting.first().filter(|first| first.place < end) {
+            let Some(reservations) = self.limits.reserve_now(now, weights) else {
                 break;
+            };
+            let full_in = self.limits.limits().iter().map(|limit| limit.snapshot(now).full_in).max();
+            let refilled_at = now + full_in.unwrap_or_default().max(Duration::from_nanos(1));
+            self.granted.insert(place, Grant { refilled_at, weights, reservations });
+            let waker = self.waiting.pop_first().and_then(|waiter| waiter.waker);
+            self.woken.extend(waker.map(Woken::Wake));
+            // Whoever asks learns its time without being woken.
+            if self.waiting.first().is_none_or(|first| first.place != end) {
+                self.wake_first_if_outdated();
             }
-            if let Some(Waiter { waker: Some(waker), .. }) = self.remove(place) {
-                self.woken.push_back(Woken::Wake(waker));
-            }
-            self.wake_first_if_outdated();
         }
         // What was granted to somebody who never asked again: the buckets have refilled it, and it is nobody's.
         while let Some(oldest) = self.granted.first_entry() {
@@ -212,27 +228,11 @@ impl<const K: usize> Line<K> {
         }
     }
 
-    fn insert(&mut self, place: Place, weights: [u32; K], until: Instant) {
-        add(&mut self.queued, weights);
-        self.waiting.insert(place, Waiter { weights, until, waker: None });
-    }
-
-    fn first(&self) -> Option<(Place, [u32; K])> {
-        self.waiting.first_key_value().map(|(place, waiter)| (*place, waiter.weights))
-    }
-
-    fn remove(&mut self, place: Place) -> Option<Waiter<K>> {
-        let waiter = self.waiting.remove(&place)?;
-        subtract(&mut self.queued, waiter.weights);
-        Some(waiter)
-    }
-
     /// Wakes the first in line, if it may have been told too late a time.
     fn wake_first_if_outdated(&mut self) {
-        if let Some(mut first) = self.waiting.first_entry() {
-            if first.key().1 < self.outdated_before {
-                self.woken.extend(first.get_mut().waker.take().map(Woken::Wake));
-            }
+        let outdated_before = self.outdated_before;
+        if let Some(first) = self.waiting.first_mut().filter(|first| first.place.joined() < outdated_before) {
+            self.woken.extend(first.waker.take().map(Woken::Wake));
         }
     }
 
@@ -244,47 +244,66 @@ impl<const K: usize> Line<K> {
 
     /// When it is the turn of somebody at this place, with these weights, as far as is known.
     fn turn(&self, now: Instant, place: Place, weights: [u32; K]) -> Option<Instant> {
-        let mut ahead = [0; K];
-        match self.waiting.last_key_value() {
-            // Somebody who joins at the end, as most do, has everybody ahead, and need not count them.
-            Some((last, _)) if *last < place => ahead = self.queued,
-            _ => self.waiting.range(..place).for_each(|(_, waiter)| add(&mut ahead, waiter.weights)),
-        }
+        let mut ahead = self.waiting.ahead_of(place);
         // Who asks for none at all waits until one is there.
         add(&mut ahead, weights.map(|weight| weight.max(1)));
         self.limits.ready_at_after(now, ahead)
     }
 
-    /// When it is the turn of somebody who waits at this place.
-    fn turn_of(&self, now: Instant, place: Place) -> Instant {
-        let weights = self.waiting.get(&place).map_or([0; K], |waiter| waiter.weights);
-        self.turn(now, place, weights).unwrap_or(Instant::MAX)
+    /// What somebody is told who had to wait so far.
+    pub(crate) fn ask(&mut self, now: Instant, place: Place, weights: [u32; K]) -> Result<Turn<K>, Refusal> {
+        self.serve_before(now, place);
+        let until = match self.waiting.first() {
+            Some(first) if first.place == place => {
+                if let Some(reservations) = self.limits.reserve_now(now, weights) {
+                    self.woken.extend(self.waiting.pop_first().and_then(|own| own.waker).map(Woken::Forget));
+                    self.wake_first_if_outdated();
+                    return Ok(Turn::Granted(reservations));
+                }
+                // The first in line can have an exact time for nothing.
+                self.turn(now, place, weights)
+            }
+            first => {
+                let Some(own) = self.waiting.get(place) else {
+                    return self.ask_from_outside(now, place, weights);
+                };
+                match first {
+                    // Others keep the one they were told, as long as it has not passed.
+                    _ if own.until > now => return Ok(Turn::Wait(place, own.until)),
+                    // Who should have asked by now and has not may never do so: this one asks in its stead when it is due.
+                    Some(first) if first.until <= now => self.turn(now, first.place, first.weights),
+                    // Somebody came late, or was more urgent, or a server has blocked everybody.
+                    _ => self.turn(now, place, weights),
+                }
+            }
+        };
+        let until = until.unwrap_or(Instant::MAX);
+        if let Some(own) = self.waiting.get_mut(place) {
+            own.until = until;
+        }
+        Ok(Turn::Wait(place, until))
     }
 
-    /// How somebody stands who was waiting and is no longer in line.
-    fn decided(&mut self, now: Instant, place: Place, weights: [u32; K]) -> Standing<K> {
+    /// The same for somebody who is no longer in line: others had it granted, or took it out.
+    fn ask_from_outside(&mut self, now: Instant, place: Place, weights: [u32; K]) -> Result<Turn<K>, Refusal> {
         if let Some(grant) = self.granted.remove(&place) {
-            return Standing::Granted(grant.reservations);
+            return Ok(Turn::Granted(grant.reservations));
         }
-        if let Err(RefusedBy { refusal, .. }) = self.limits.ready_at(now, weights) {
-            return Standing::Refused(refusal);
-        }
-        // Its grant has expired, so it waits again, in the same place.
-        self.insert(place, weights, now);
-        self.serve(now);
-        match self.granted.remove(&place) {
-            Some(grant) => Standing::Granted(grant.reservations),
-            None => Standing::Waiting(place, weights),
+        // It can never be served any more, or its grant has expired: then it waits again, in the same place.
+        self.limits.ready_at(now, weights).map_err(|refused: RefusedBy| refused.refusal)?;
+        self.waiting.insert(Waiter::new(place, weights, now));
+        self.ask(now, place, weights)
+    }
+
+    /// Leaves a waker for somebody who waits, in place of an earlier one.
+    pub(crate) fn leave_waker(&mut self, place: Place, waker: &Waker) {
+        if let Some(waiter) = self.waiting.get_mut(place) {
+            if waiter.waker.as_ref().is_none_or(|known| !known.will_wake(waker)) {
+                let known = waiter.waker.replace(waker.clone());
+                self.woken.extend(known.map(Woken::Forget));
+            }
         }
     }
-}
-
-fn add<const K: usize>(sum: &mut [u64; K], weights: [u32; K]) {
-    sum.iter_mut().zip(weights).for_each(|(sum, weight)| *sum = sum.saturating_add(weight.into()));
-}
-
-fn subtract<const K: usize>(sum: &mut [u64; K], weights: [u32; K]) {
-    sum.iter_mut().zip(weights).for_each(|(sum, weight)| *sum = sum.saturating_sub(weight.into()));
 }
 
 impl<const K: usize> RateLimiter for Line<K> {
@@ -299,46 +318,30 @@ impl<const K: usize> RateLimiter for Line<K> {
     }
 
     fn poll(&mut self, now: Instant, ticket: &mut Ticket<K>) -> Admission {
-        if let Standing::Waiting(place, weights) = ticket.0 {
-            // Who asks need not be woken; if it has to wait, it leaves its waker anew.
-            let own = self.waiting.get_mut(&place).and_then(|waiter| waiter.waker.take());
-            self.woken.extend(own.map(Woken::Forget));
-            self.serve(now);
-            if !self.waiting.contains_key(&place) {
-                ticket.0 = self.decided(now, place, weights);
-            }
-        }
-        let place = match &ticket.0 {
+        let turn = match &ticket.0 {
             Standing::Granted(_) => return Admission::Granted,
             Standing::Refused(refusal) => return Admission::Refused(*refusal),
-            Standing::Waiting(place, _) => *place,
+            Standing::Waiting(place, weights) => self.ask(now, *place, *weights),
         };
-        let told = self.waiting.get(&place).map_or(Instant::EPOCH, |waiter| waiter.until);
-        let until = match self.waiting.first_entry() {
-            // The first in line can have an exact time for nothing.
-            Some(first) if *first.key() == place => self.turn_of(now, place),
-            // Others keep the one they were told, as long as it has not passed.
-            _ if told > now => told,
-            // Who should have asked by now and has not may never do so: this one asks in its stead when it is due.
-            Some(first) if first.get().until <= now => {
-                let first = *first.key();
-                self.turn_of(now, first)
+        match turn {
+            Ok(Turn::Wait(_, until)) => Admission::Wait(until),
+            Ok(Turn::Granted(reservations)) => {
+                ticket.0 = Standing::Granted(reservations);
+                Admission::Granted
             }
-            // Somebody came late, or was more urgent, or a server has blocked everybody.
-            _ => self.turn_of(now, place),
-        };
-        if let Some(waiter) = self.waiting.get_mut(&place) {
-            waiter.until = until;
+            Err(refusal) => {
+                ticket.0 = Standing::Refused(refusal);
+                Admission::Refused(refusal)
+            }
         }
-        Admission::Wait(until)
     }
 
     fn leave(&mut self, now: Instant, ticket: Ticket<K>) {
-        let first = self.first().map(|(first, _)| first);
+        let first = self.waiting.first().map(|first| first.place);
         let granted = match ticket.0 {
             Standing::Granted(reservations) => Some(reservations),
             Standing::Refused(_) => None,
-            Standing::Waiting(place, _) => match self.remove(place) {
+            Standing::Waiting(place, _) => match self.waiting.remove(place) {
                 Some(waiter) => {
                     self.woken.extend(waiter.waker.map(Woken::Forget));
                     // Those behind it are served earlier now; but the first in line is not, unless it was this.
@@ -362,18 +365,14 @@ impl<const K: usize> RateLimiter for Line<K> {
         while let Some((place, Grant { weights, reservations, .. })) = self.granted.pop_last() {
             // As of the latest time that the limits have seen.
             self.limits.cancel(Instant::EPOCH, reservations);
-            self.insert(place, weights, until);
+            self.waiting.insert(Waiter::new(place, weights, until));
         }
         self.limits.block_until(until);
     }
 
     fn watch(&mut self, ticket: &Ticket<K>, waker: &Waker) {
-        let Standing::Waiting(place, _) = ticket.0 else {
-            return;
-        };
-        if let Some(waiter) = self.waiting.get_mut(&place) {
-            let known = waiter.waker.replace(waker.clone());
-            self.woken.extend(known.map(Woken::Forget));
+        if let Standing::Waiting(place, _) = ticket.0 {
+            self.leave_waker(place, waker);
         }
     }
 

@@ -1,14 +1,14 @@
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::ops::ControlFlow;
-use std::task::Context;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use steadfast_core::rate_limit::{Admission, Quota, RateLimiter, RateLimits, Refusal, Reservations};
+use steadfast_core::rate_limit::{Quota, RateLimiter, RateLimits, Refusal, Reservations};
 use steadfast_core::run::wait_for;
 use steadfast_core::time::{Instant, Timer};
 
 use crate::demand::{Counts, Demand};
-use crate::line::{Line, Ticket};
+use crate::line::{Line, Place, Ticket, Turn};
 use crate::lock;
 use crate::sync::{Arc, Mutex};
 
@@ -79,21 +79,12 @@ impl<T: Timer, const K: usize> RateLimit<T, K> {
     /// At once, if it can never be had, not before its deadline, or the line is full. Later, if a server's block or
     /// another quota makes it so.
     pub async fn acquire(&self, demand: impl Into<Demand<K>>) -> Result<Held<'_, T, K>, Refusal> {
-        let demand = demand.into();
-        let ticket = self.with(|line, now| line.join(now, demand))?;
-        if ticket.is_granted() {
-            return Ok(Held { limit: self, granted: ticket.into_granted() });
+        let mut place = InLine { limit: self, demand: demand.into(), place: None };
+        // Whoever need not wait, as most, does not set up what it takes to.
+        if let Some(granted) = poll_fn(|cx| Poll::Ready(place.enter(cx))).await? {
+            return Ok(Held { limit: place.limit, granted });
         }
-        let mut place = InLine { limit: self, ticket: Some(ticket) };
-        wait_for(&self.timer, |cx| match place.ask(cx) {
-            Admission::Granted => ControlFlow::Break(Ok(())),
-            Admission::Refused(refusal) => ControlFlow::Break(Err(refusal)),
-            Admission::Wait(until) if until < demand.deadline => ControlFlow::Continue(until),
-            Admission::Wait(retry_at) => ControlFlow::Break(Err(Refusal::NotYet { retry_at })),
-        })
-        .await?;
-        let granted = place.ticket.take().and_then(Ticket::into_granted);
-        Ok(Held { limit: self, granted })
+        wait_for(&place.limit.timer, |cx| place.ask(cx)).await
     }
 
     /// Takes what is demanded without waiting.
@@ -103,12 +94,12 @@ impl<T: Timer, const K: usize> RateLimit<T, K> {
     pub fn try_acquire(&self, demand: impl Into<Demand<K>>) -> Result<Held<'_, T, K>, Refusal> {
         let demand = demand.into();
         let now_or_never = |line: &mut Line<K>, now| {
-            let ticket = line.join(now, demand.before(now + Duration::from_nanos(1)))?;
-            if !ticket.is_granted() {
-                line.leave(now, ticket);
-                return Err(Refusal::NotYet { retry_at: now + Duration::from_nanos(1) });
-            }
-            Ok(ticket.into_granted())
+            let later = now + Duration::from_nanos(1);
+            let ticket = line.join(now, demand.before(later))?;
+            ticket.into_granted().map_err(|waiting| {
+                line.leave(now, waiting);
+                Refusal::NotYet { retry_at: later }
+            })
         };
         Ok(Held { limit: self, granted: self.with(now_or_never)? })
     }
@@ -152,17 +143,28 @@ impl<T: Timer, const K: usize> RateLimit<T, K> {
     }
 
     fn with<R>(&self, f: impl FnOnce(&mut Line<K>, Instant) -> R) -> R {
-        let (result, mut woken) = {
-            let mut line = lock(&self.line);
-            // Read under the lock, so that time does not step back from one thread to the next.
-            let now = self.timer.now();
-            (f(&mut line, now), line.next_woken())
-        };
-        while let Some(due) = woken {
+        let mut line = lock(&self.line);
+        // Read under the lock, so that time does not step back from one thread to the next.
+        let now = self.timer.now();
+        let result = f(&mut line, now);
+        let (woken, more) = (line.next_woken(), line.has_woken());
+        drop(line);
+        if let Some(due) = woken {
             due.let_go();
-            woken = lock(&self.line).next_woken();
+        }
+        if more {
+            self.let_go_others();
         }
         result
+    }
+
+    /// Lets go everybody else who is due, one by one, each after the lock is released.
+    #[cold]
+    fn let_go_others(&self) {
+        let next = || lock(&self.line).next_woken();
+        while let Some(due) = next() {
+            due.let_go();
+        }
     }
 }
 
@@ -172,8 +174,7 @@ impl<T: Timer, const K: usize> RateLimit<T, K> {
 #[derive(Debug)]
 pub struct Held<'a, T: Timer, const K: usize = 1> {
     limit: &'a RateLimit<T, K>,
-    /// Not there if it was granted to a ticket that has gone, which cannot be; then there is nothing to settle.
-    granted: Option<Reservations<K>>,
+    granted: Reservations<K>,
 }
 
 impl<T: Timer, const K: usize> Held<'_, T, K> {
@@ -182,9 +183,7 @@ impl<T: Timer, const K: usize> Held<'_, T, K> {
     /// If it was less, what has not been refilled in the meantime goes back, and those in line move forward. If it was
     /// more, the difference is owed, and those in line wait for it.
     pub fn commit(self, used: [u32; K]) {
-        if let Some(granted) = self.granted {
-            self.limit.with(|line, now| line.commit(now, granted, used));
-        }
+        self.limit.with(|line, now| line.commit(now, self.granted, used));
     }
 
     /// Gives everything back, because nothing was used.
@@ -196,29 +195,62 @@ impl<T: Timer, const K: usize> Held<'_, T, K> {
 /// A place in line that is given back when it is dropped.
 struct InLine<'a, T: Timer, const K: usize> {
     limit: &'a RateLimit<T, K>,
-    ticket: Option<Ticket<K>>,
+    demand: Demand<K>,
+    /// While it waits, and with it what it was told on joining, until it acts on that.
+    place: Option<(Place, Option<Instant>)>,
 }
 
-impl<T: Timer, const K: usize> InLine<'_, T, K> {
-    /// How the place stands; if it has to wait, whoever moves it forward finds our waker.
-    fn ask(&mut self, cx: &Context<'_>) -> Admission {
-        let Some(ticket) = &mut self.ticket else {
-            return Admission::Granted;
-        };
-        self.limit.with(|line, now| {
-            let admission = line.poll(now, ticket);
-            if let Admission::Wait(_) = admission {
-                line.watch(ticket, cx.waker());
+impl<'a, T: Timer, const K: usize> InLine<'a, T, K> {
+    /// Joins the line, or takes what is there. If it has to wait, whoever moves it forward finds our waker.
+    #[inline]
+    fn enter(&mut self, cx: &Context<'_>) -> Result<Option<Reservations<K>>, Refusal> {
+        self.limit.with(|line, now| match line.enter(now, self.demand)? {
+            Turn::Granted(granted) => Ok(Some(granted)),
+            Turn::Wait(place, until) => {
+                self.place = Some((place, Some(until)));
+                line.leave_waker(place, cx.waker());
+                Ok(None)
             }
-            admission
         })
+    }
+
+    /// How the place stands; if it still has to wait, whoever moves it forward finds our waker.
+    fn ask(&mut self, cx: &Context<'_>) -> ControlFlow<Result<Held<'a, T, K>, Refusal>, Instant> {
+        let Self { limit, demand, place } = self;
+        let Some((known, told)) = place.take() else {
+            // Nobody asks before it has joined, nor after it had its answer.
+            return ControlFlow::Break(Err(Refusal::not_yet(None)));
+        };
+        if let Some(until) = told {
+            *place = Some((known, None));
+            return ControlFlow::Continue(until);
+        }
+        let turn = limit.with(|line, now| {
+            let turn = line.ask(now, known, demand.weights);
+            if let Ok(Turn::Wait(..)) = turn {
+                line.leave_waker(known, cx.waker());
+            }
+            turn
+        });
+        match turn {
+            Ok(Turn::Granted(granted)) => ControlFlow::Break(Ok(Held { limit, granted })),
+            Ok(Turn::Wait(known, until)) => {
+                *place = Some((known, None));
+                if until < demand.deadline {
+                    ControlFlow::Continue(until)
+                } else {
+                    ControlFlow::Break(Err(Refusal::NotYet { retry_at: until }))
+                }
+            }
+            Err(refusal) => ControlFlow::Break(Err(refusal)),
+        }
     }
 }
 
 impl<T: Timer, const K: usize> Drop for InLine<'_, T, K> {
     fn drop(&mut self) {
-        if let Some(ticket) = self.ticket.take() {
-            self.limit.with(|line, now| line.leave(now, ticket));
+        if let Some((place, _)) = self.place.take() {
+            self.limit.with(|line, now| line.leave(now, Ticket::waiting(place, self.demand.weights)));
         }
     }
 }

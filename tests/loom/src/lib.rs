@@ -102,6 +102,30 @@ fn who_waits_behind_somebody_who_leaves_moves_forward() {
 }
 
 #[test]
+fn everybody_behind_somebody_who_leaves_moves_forward() {
+    // Of three threads, every interleaving takes minutes; those in which few are interrupted, seconds.
+    let mut few = loom::model::Builder::new();
+    few.preemption_bound = Some(2);
+    few.check(|| {
+        let limit = RateLimit::new(hourly(3), Still);
+        limit.try_acquire(1).expect("it is full");
+        // Two are left: too few for the first in line, and enough for both behind it. Only the first of these is woken by
+        // the one who leaves; it has to pass the word on.
+        let mut heavy = Box::pin(limit.acquire(3));
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(std::future::Future::poll(heavy.as_mut(), &mut cx).is_pending());
+        let waiters = [(); 2].map(|()| {
+            let limit = limit.clone();
+            thread::spawn(move || block_on(async { limit.acquire(1).await.map(drop) }))
+        });
+        drop(heavy);
+        for waiter in waiters {
+            waiter.join().unwrap().expect("nobody is before it any more");
+        }
+    });
+}
+
+#[test]
 fn who_can_never_be_served_any_more_is_told_so() {
     loom::model(|| {
         let limit = RateLimit::new(hourly(2), Still);

@@ -63,6 +63,33 @@ fn who_comes_later_does_not_overtake_the_line() {
 }
 
 #[test]
+fn whoever_asks_grants_those_before_it_and_then_itself() {
+    let mut line = empty(3);
+    let [mut first, mut second, mut third] = [(); 3].map(|()| join(&mut line, 1));
+    assert_eq!(ask(&mut line, ms(300), &mut [&mut second]), [None]);
+    assert_eq!((line.len(), line.granted.len()), (1, 1), "the third is due as well, and asks for itself");
+    assert_eq!(ask(&mut line, ms(300), &mut [&mut third, &mut first]), [None, None]);
+    assert_eq!((line.len(), line.granted.len(), line.available(ms(300))), (0, 0, [0]));
+}
+
+#[test]
+fn a_waker_is_kept_until_another_takes_its_place_or_its_turn_has_come() {
+    let mut line = empty(1);
+    let mut waits = join(&mut line, 1);
+    let [one, other] = [(); 2].map(|()| Waker::from(Arc::new(Wakes::default())));
+    for (waker, forgotten) in [(&one, None), (&one, None), (&other, Some(&one))] {
+        assert_eq!(ask(&mut line, ms(0), &mut [&mut waits]), [Some(100)]);
+        line.watch(&waits, waker);
+        match (line.next_woken(), forgotten) {
+            (Some(Woken::Forget(known)), Some(forgotten)) => assert!(known.will_wake(forgotten)),
+            (woken, forgotten) => assert!(woken.is_none() && forgotten.is_none(), "{woken:?}"),
+        }
+    }
+    assert_eq!(ask(&mut line, ms(100), &mut [&mut waits]), [None]);
+    assert!(matches!(line.next_woken(), Some(Woken::Forget(known)) if known.will_wake(&other)), "who asks is awake");
+}
+
+#[test]
 fn a_forgotten_waiter_is_passed() {
     let mut line = empty(1);
     let _forgotten = [(); 5].map(|()| join(&mut line, 1));
@@ -136,7 +163,7 @@ fn what_cannot_be_is_refused_at_once() {
     assert_eq!(line.join(ms(0), Demand::of([2]).before(ms(300))).unwrap_err(), Refusal::NotYet { retry_at: ms(300) });
     let _second = line.join(ms(0), Demand::of([2]).before(ms(301))).unwrap();
     assert_eq!(line.join(ms(0), 1.into()).unwrap_err(), Refusal::LineFull { waiting: 2 });
-    assert_eq!((line.len(), line.queued), (2, [3]));
+    assert_eq!((line.len(), line.waiting.ahead_of(Place::LAST)), (2, [3]));
 }
 
 #[test]
