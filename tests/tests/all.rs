@@ -18,3 +18,4 @@ mod support;
 mod threads;
 mod timers;
 mod token_bucket;
+mod world;
