@@ -35,7 +35,7 @@ fn show(played: &[Played]) {
             (*name).to_owned(),
             scene::extra_load(report),
             format!("{:.1} × normal", scene::peak(report)),
-            scene::recovery(report).unwrap_or_else(|| "not in 5 minutes".to_owned()),
+            scene::recovery(report).unwrap_or_else(|| "not in 2 minutes".to_owned()),
             format!("{failed} of {}", report.calls),
         ]);
     }

@@ -14,7 +14,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use steadfast_tests::world::Second;
 
-use crate::scene::{CAPACITY, NORMAL, OUTAGE, Played, SETTING, SHOWN, TITLE, extra_load, peak, recovery};
+use crate::scene::{CAPACITY, LASTS, NORMAL, OUTAGE, Played, SETTING, TITLE, extra_load, peak, recovery};
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Drawn = Result<(), Box<dyn Error>>;
@@ -84,7 +84,7 @@ fn client(area: &Area<'_>, played: &Played, highest: f64) -> Drawn {
     let says = match recovery(report) {
         Some(time) => ["All is well again".to_owned(), format!("{time} after the server came back")],
         None => [
-            "Still down five minutes later: the server".to_owned(),
+            "Still down two minutes later: the server".to_owned(),
             "is back, and retries keep it busy in vain".to_owned(),
         ],
     };
@@ -113,7 +113,7 @@ impl Panel<'_> {
 
         let (width, _) = area.dim_in_pixel();
         let plot = area.clone().shrink((0, top + 72), (i32::try_from(width)?, height));
-        let last = minutes(SHOWN as f64);
+        let last = minutes(LASTS as f64);
         let mut chart = ChartBuilder::on(&plot)
             .y_label_area_size(NUMBERS)
             .x_label_area_size(44)
@@ -137,8 +137,8 @@ impl Panel<'_> {
             .axis_desc_style((FONT, 14).into_font().color(&FAINT))
             .draw()?;
 
-        let shown = seconds.iter().zip(0_u32..).take(usize::try_from(SHOWN)?);
-        let values: Vec<_> = shown.map(|(second, at)| (minutes(f64::from(at) + 0.5), value(second))).collect();
+        let points = seconds.iter().zip(0_u32..);
+        let values: Vec<_> = points.map(|(second, at)| (minutes(f64::from(at) + 0.5), value(second))).collect();
         chart.draw_series(AreaSeries::new(values.iter().copied(), 0.0, colour.mix(0.25)))?;
         for &(level, dash) in lines {
             let across = [(0.0, level), (last, level)];

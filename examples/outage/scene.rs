@@ -15,10 +15,8 @@ pub(crate) const NORMAL: f64 = 1_000.0;
 pub(crate) const CAPACITY: f64 = 1_500.0;
 /// When the server does not answer.
 pub(crate) const OUTAGE: Range<u64> = 60..120;
-/// How many seconds are shown.
-pub(crate) const SHOWN: u64 = 240;
-/// How many are played: five minutes after the outage, since who has not recovered by then needs help.
-const LASTS: u64 = OUTAGE.end + 300;
+/// How many seconds are played and shown: two minutes after the outage, since who has not recovered by then needs help.
+pub(crate) const LASTS: u64 = 240;
 
 /// One kind of client, and what came of it.
 pub(crate) struct Played {
@@ -88,6 +86,6 @@ mod tests {
         assert!(report.time_to_recover().is_some_and(|time| time <= seconds(15)));
         assert!(report.extra_load_percent().is_some_and(|extra| extra <= 0.0));
         assert_eq!(report.normal_load(), Some(NORMAL));
-        assert!(report.seconds.len() as u64 >= SHOWN);
+        assert_eq!(report.seconds.len() as u64, LASTS);
     }
 }

@@ -28,6 +28,7 @@
 //! | `lasting` | a minute, or a minute more than the last phase | what comes after trouble is worth seeing |
 //! | `options` | idempotent | nothing is repeated otherwise |
 //! | `patience` | without end | the pipeline has a deadline |
+//! | `entropy` | drawn from the seed, for each client apart | clients must not agree by chance |
 //! | `seed` | 0 | |
 //!
 //! # Time
@@ -38,11 +39,11 @@
 //!
 //! # When not to use it
 //!
-//! For what belongs to a runtime: wakers, cancellation at an await point, a timer's tick. Nobody here is woken early, as
-//! somebody is who stands in the executor's line and moves forward: he asks again when his time has come.
+//! For what belongs to a runtime: futures that are dropped at an await point, a timer that is late, threads.
 
 mod agenda;
 mod arrivals;
+mod bells;
 mod clients;
 mod log;
 mod play;
@@ -86,6 +87,7 @@ pub struct World {
     lasts: Option<Duration>,
     options: CallOptions,
     patience: Option<Duration>,
+    entropy: Option<u64>,
     seed: u64,
 }
 
@@ -100,6 +102,7 @@ impl World {
             lasts: None,
             options: CallOptions::idempotent(),
             patience: None,
+            entropy: None,
             seed: 0,
         }
     }
@@ -156,6 +159,12 @@ impl World {
         Self { seed, ..self }
     }
 
+    /// The same world, where pipelines are given this number whenever they ask for a random one: for comparing drivers,
+    /// which need not ask equally often.
+    pub fn entropy(self, always: u64) -> Self {
+        Self { entropy: Some(always), ..self }
+    }
+
     /// Plays it all, with a pipeline for each client from its number.
     pub fn play<L: RateLimiter>(&self, fleet: impl FnMut(usize) -> Pipeline<L>) -> Report {
         self.start(fleet, &()).finish()
@@ -177,12 +186,6 @@ impl World {
         observer: &'w O,
     ) -> Play<'w, L, O> {
         Play::new(self, fleet, observer)
-    }
-
-    /// The random numbers that the pipeline of this client is given, in order: for another driver of the same calls.
-    pub fn entropy(&self, client: usize) -> impl FnMut() -> u64 + use<> {
-        let mut dice = self.stream(Stream::Entropy, client);
-        move || dice.u64(..)
     }
 
     fn end(&self) -> Instant {

@@ -1,25 +1,17 @@
 //! The simulated world: it counts right, it is the same in every run, and it decides as every other driver does.
 
-use core::cell::{Cell, RefCell};
-use core::future::{Future, poll_fn};
-use core::pin::Pin;
-use core::task::Poll;
+mod drivers;
 
 use proptest::prelude::*;
 use steadfast_core::circuit_breaker::CircuitBreaker;
-use steadfast_core::event::{Event, Events};
-use steadfast_core::outcome::Outcome;
-use steadfast_core::pipeline::{CallOptions, Pipeline, PipelineBuilder, Step};
+use steadfast_core::pipeline::Pipeline;
 use steadfast_core::rate_limit::TokenBucket;
-use steadfast_core::retry::Retry;
-use steadfast_core::run::Runner;
-use steadfast_core::time::{Clock, Instant, ManualClock, Timer};
+use steadfast_core::time::Instant;
 use steadfast_tests::world::{
-    Arrivals, ClientKind, Condition, DecisionLog, Report, ScriptedAnswer, Server, Service, World, millis, minutes,
-    only, seconds,
+    Arrivals, ClientKind, Condition, Report, Second, Server, Service, World, millis, minutes, only, seconds,
 };
 
-use crate::support::{config, ns, quota};
+use crate::support::{config, quota};
 
 #[test]
 fn a_dead_dependency_sees_one_probe_per_cool_down() {
@@ -73,9 +65,7 @@ fn check(report: &Report) {
     assert_eq!(report.attempts.served, report.succeeded, "an answer that is heard ends its call");
     assert_eq!(report.refusals.values().sum::<u64>(), report.rejected + report.abandoned, "every refusal has a reason");
     assert_eq!(report.early, 0, "no attempt before the Retry-After that its call was told");
-    let sum = |of: fn(&steadfast_tests::world::Second) -> u32| -> u64 {
-        report.seconds.iter().map(|second| u64::from(of(second))).sum()
-    };
+    let sum = |of: fn(&Second) -> u32| -> u64 { report.seconds.iter().map(|second| u64::from(of(second))).sum() };
     assert_eq!(sum(|second| second.calls), report.calls);
     assert_eq!(sum(|second| second.succeeded), report.succeeded);
     // What happens after the last call was begun is in the totals only.
@@ -193,169 +183,6 @@ fn lines_are_as_long_as_queueing_theory_says() {
     check_mean(Arrivals::Every(seconds(2)), 1, Service::Constant(millis(39)), 39.0);
 }
 
-/// The pipeline that the drivers below are compared with: small numbers, so that every policy has its say.
-fn strict() -> PipelineBuilder {
-    Pipeline::builder()
-        .deadline(seconds(5))
-        .attempt_timeout(seconds(1))
-        .retry(Retry::builder().max_attempts(3).build().unwrap())
-        .circuit_breaker(CircuitBreaker::builder().failure_threshold(3).open_for(millis(700)).build().unwrap())
-}
-
-/// What the server says to each attempt in turn, under any driver.
-struct Answers<'a> {
-    script: &'a [ScriptedAnswer],
-    next: Cell<usize>,
-}
-
-impl<'a> Answers<'a> {
-    fn new(script: &'a [ScriptedAnswer]) -> Self {
-        Self { script, next: Cell::new(0) }
-    }
-
-    fn next(&self) -> ScriptedAnswer {
-        let index = self.next.replace(self.next.get() + 1);
-        self.script[index % self.script.len()]
-    }
-}
-
-type Decisions = Vec<(Instant, Event)>;
-
-/// The calls of one client, begun at these times, as the simulator drives them.
-fn simulated(pipeline: Pipeline, world: &World) -> Decisions {
-    let log = DecisionLog::default();
-    let mut pipeline = Some(pipeline);
-    check(&world.play_observed(|_| pipeline.take().expect("one client"), &log));
-    log.into_entries()
-}
-
-/// The same calls, as `run` drives them on a clock that is moved by hand. They may overlap.
-fn awaited(pipeline: Pipeline, world: &World, times: &[Instant], answers: &[ScriptedAnswer]) -> Decisions {
-    let (pipeline, clock, log) = (RefCell::new(pipeline), ManualClock::new(), DecisionLog::default());
-    let (answers, entropy) = (Answers::new(answers), RefCell::new(world.entropy(0)));
-    let timer = &clock;
-    let runner = Runner { pipeline: &pipeline, timer: &timer, observer: &log };
-    let mut calls: Vec<Option<Pin<Box<dyn Future<Output = ()> + '_>>>> = Vec::new();
-    for begin in times {
-        let (runner, answers, entropy) = (&runner, &answers, &entropy);
-        calls.push(Some(Box::pin(async move {
-            timer.sleep_until(*begin).await;
-            let attempt = |_| async move {
-                let (takes, outcome) = answers.next();
-                timer.sleep_until(timer.now() + takes).await;
-                outcome
-            };
-            let dice = || (entropy.borrow_mut())();
-            let _ = runner.call(CallOptions::idempotent(), dice, |outcome: &Outcome| *outcome, attempt).await;
-        })));
-    }
-    let all = poll_fn(|cx| {
-        for slot in &mut calls {
-            if slot.as_mut().is_some_and(|call| call.as_mut().poll(cx).is_ready()) {
-                *slot = None;
-            }
-        }
-        if calls.iter().all(Option::is_none) { Poll::Ready(()) } else { Poll::Pending }
-    });
-    clock.drive(all).expect("every call ends");
-    drop(calls);
-    log.into_entries()
-}
-
-/// The same calls, as a loop drives them that has nothing else to do. They must not overlap.
-fn blocking(mut pipeline: Pipeline, world: &World, times: &[Instant], answers: &[ScriptedAnswer]) -> Decisions {
-    let (clock, log, mut events) = (ManualClock::new(), DecisionLog::default(), Events::new());
-    let (answers, mut entropy) = (Answers::new(answers), world.entropy(0));
-    for begin in times {
-        assert!(*begin >= clock.now(), "two calls at once");
-        clock.set(*begin);
-        let mut call = pipeline.call(*begin, CallOptions::idempotent());
-        loop {
-            let step = call.poll(clock.now(), &mut pipeline, &mut events);
-            events.report(clock.now(), &log);
-            match step {
-                Step::Wait(until) => clock.set(until),
-                Step::Start(attempt) => {
-                    let (takes, outcome) = answers.next();
-                    let answer_at = clock.now() + takes;
-                    clock.set(answer_at.min(attempt.until));
-                    let now = clock.now();
-                    if answer_at <= attempt.until {
-                        call.finish(now, entropy(), outcome, &mut pipeline, &mut events);
-                    } else {
-                        call.time_out(now, entropy(), &mut pipeline, &mut events);
-                    }
-                    events.report(now, &log);
-                }
-                Step::Done(_) => break,
-            }
-        }
-    }
-    log.into_entries()
-}
-
-/// One client that calls at these times, and a server that has these answers for it.
-fn scripted(times: &[Instant], answers: &[ScriptedAnswer]) -> World {
-    World::new().arrivals(Arrivals::At(times.to_vec())).server(Server::scripted(answers)).lasting(minutes(60))
-}
-
-fn answers() -> impl Strategy<Value = Vec<ScriptedAnswer>> {
-    let outcome = prop_oneof![
-        2 => Just(Outcome::success()),
-        4 => Just(Outcome::transient()),
-        1 => Just(Outcome::permanent()),
-        1 => Just(Outcome::throttled()),
-        1 => (0..2_000_u64).prop_map(|wait| Outcome::throttled().with_retry_after(millis(wait))),
-    ];
-    prop::collection::vec(((0..1_300_u64).prop_map(millis), outcome), 1..20)
-}
-
-/// One call after each pause, so many milliseconds long. Each is a nanosecond off the grid, and a different one: of two
-/// events at the same moment, drivers may take either first.
-fn begun(pauses: &[u64]) -> Vec<Instant> {
-    let mut millis_so_far = 0;
-    let begin = |(pause, index): (&u64, u64)| {
-        millis_so_far += pause;
-        ns(millis_so_far * 1_000_000 + index)
-    };
-    pauses.iter().zip(1..).map(begin).collect()
-}
-
-proptest! {
-    #![proptest_config(config(512))]
-
-    /// Calls that overlap and share a breaker: `run` and the simulator.
-    #[test]
-    fn promise_10_overlapping_calls_are_decided_alike(
-        pauses in prop::collection::vec(0..900_u64, 1..12),
-        answers in answers(),
-        seed in any::<u64>(),
-    ) {
-        let times = begun(&pauses);
-        let world = scripted(&times, &answers).seed(seed);
-        let want = simulated(strict().build().unwrap(), &world);
-        prop_assert_eq!(awaited(strict().build().unwrap(), &world, &times, &answers), want);
-    }
-
-    /// Calls one after the other that wait for a rate limit too: `run`, the simulator, and a loop that blocks.
-    #[test]
-    fn promise_10_calls_in_turn_are_decided_alike(
-        pauses in prop::collection::vec(5_100..7_000_u64, 1..12),
-        answers in answers(),
-        (seed, seconds_for_a_token) in (any::<u64>(), 1..4_u64),
-    ) {
-        let pipeline = || {
-            let limit = TokenBucket::new(quota(1, seconds(seconds_for_a_token), 1));
-            strict().rate_limit(limit).build().unwrap()
-        };
-        let times = begun(&pauses);
-        let world = scripted(&times, &answers).seed(seed);
-        let want = simulated(pipeline(), &world);
-        prop_assert_eq!(&blocking(pipeline(), &world, &times, &answers), &want);
-        prop_assert_eq!(awaited(pipeline(), &world, &times, &answers), want);
-    }
-}
-
 /// A thousand clients, each with one call a second, and a server that can serve half as much again and is down for a
 /// minute: in one way or the other, with a short line or a long one, and at once well or slower for half a minute.
 fn storm(condition: Condition, queue: usize, cold_percent: u8) -> Report {
@@ -366,7 +193,7 @@ fn storm(condition: Condition, queue: usize, cold_percent: u8) -> Report {
         .server(Server::with_slots(150).service(Service::Exponential(millis(100))).queue(queue).latency(millis(5)))
         .with(from..until, condition)
         .with(until..until + seconds(30), Condition::Cold { percent: cold_percent })
-        .lasting(seconds(240))
+        .lasting(seconds(180))
         .seed(7)
         .play(|_| Pipeline::default())
 }
@@ -390,7 +217,7 @@ fn keeps_promise_7(condition: Condition, queue: usize, cold_percent: u8) -> Resu
 #[test]
 fn promise_7_never_a_storm() {
     for condition in [Condition::Refuses, Condition::Hangs] {
-        for (queue, cold_percent) in [(1_000, 100), (1_000, 50), (20_000, 100), (20_000, 30)] {
+        for (queue, cold_percent) in [(1_000, 100), (1_000, 50), (20_000, 30)] {
             println!("{}", keeps_promise_7(condition, queue, cold_percent).unwrap());
         }
     }

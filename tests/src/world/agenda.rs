@@ -7,6 +7,8 @@ use steadfast_core::time::Instant;
 /// An entry is one number, so that comparing two is one comparison: the time above, then how many were entered before
 /// it, then who is due. The count wraps after four billion entries; then the order of two at the same nanosecond may
 /// be another, and is still the same in every run.
+///
+/// Nothing is ever struck out. Whoever enters a call anew remembers the number of the entry, and knows an older one by it.
 #[derive(Debug, Default)]
 pub(super) struct Agenda {
     /// Every bit is turned over: the heap keeps its largest on top, and we want the earliest.
@@ -19,21 +21,28 @@ pub(super) struct Agenda {
 pub(super) enum Due {
     /// The client of this number makes its next call.
     Caller(usize),
-    /// The call at this place goes on.
-    Call(usize),
+    /// The call at this place goes on, if this is the number of its entry.
+    Call(usize, u32),
 }
 
 /// Tells callers from calls.
 const CALLER: u32 = 1 << 31;
 
 impl Agenda {
-    pub(super) fn enter(&mut self, at: Instant, due: Due) {
-        let who = match due {
-            Due::Caller(client) => index(client) | CALLER,
-            Due::Call(place) => index(place),
-        };
-        self.heap.push(!(u128::from(at.as_nanos()) << 64 | u128::from(self.entered) << 32 | u128::from(who)));
-        self.entered = self.entered.wrapping_add(1);
+    pub(super) fn enter_caller(&mut self, at: Instant, client: usize) {
+        self.enter(at, index(client) | CALLER);
+    }
+
+    /// Returns the number of the entry.
+    pub(super) fn enter_call(&mut self, at: Instant, place: usize) -> u32 {
+        self.enter(at, index(place))
+    }
+
+    fn enter(&mut self, at: Instant, who: u32) -> u32 {
+        let number = self.entered;
+        self.heap.push(!(u128::from(at.as_nanos()) << 64 | u128::from(number) << 32 | u128::from(who)));
+        self.entered = number.wrapping_add(1);
+        number
     }
 
     /// Takes the first entry, if its time is before `end`.
@@ -46,7 +55,10 @@ impl Agenda {
         }
         self.heap.pop();
         let who = entry as u32;
-        let due = if who & CALLER == 0 { Due::Call(who as usize) } else { Due::Caller((who & !CALLER) as usize) };
+        let due = match who & CALLER {
+            0 => Due::Call(who as usize, (entry >> 32) as u32),
+            _ => Due::Caller((who & !CALLER) as usize),
+        };
         Some((at, due))
     }
 }
@@ -63,21 +75,22 @@ mod tests {
 
     #[test]
     fn the_earliest_comes_first_and_of_those_at_once_whoever_was_entered_first() {
-        let mut agenda = Agenda::default();
-        for (nanos, due) in [(5, Due::Call(1)), (3, Due::Caller(9)), (5, Due::Caller(0)), (3, Due::Call(0))] {
-            agenda.enter(Instant::from_nanos(nanos), due);
-        }
-        let order: Vec<_> = std::iter::from_fn(|| agenda.next_before(Instant::from_nanos(6))).collect();
-        let want = [(3, Due::Caller(9)), (3, Due::Call(0)), (5, Due::Call(1)), (5, Due::Caller(0))];
-        assert_eq!(order, want.map(|(nanos, due)| (Instant::from_nanos(nanos), due)));
+        let (mut agenda, at) = (Agenda::default(), Instant::from_nanos);
+        assert_eq!(agenda.enter_call(at(5), 1), 0);
+        agenda.enter_caller(at(3), 9);
+        agenda.enter_caller(at(5), 0);
+        assert_eq!(agenda.enter_call(at(3), 0), 3);
+        let order: Vec<_> = std::iter::from_fn(|| agenda.next_before(at(6))).collect();
+        let want = [(3, Due::Caller(9)), (3, Due::Call(0, 3)), (5, Due::Call(1, 0)), (5, Due::Caller(0))];
+        assert_eq!(order, want.map(|(nanos, due)| (at(nanos), due)));
     }
 
     #[test]
     fn what_is_due_at_the_end_is_left() {
         let mut agenda = Agenda::default();
-        agenda.enter(Instant::from_nanos(7), Due::Call(0));
+        agenda.enter_caller(Instant::from_nanos(7), 0);
         assert_eq!(agenda.next_before(Instant::from_nanos(7)), None);
-        assert_eq!(agenda.next_before(Instant::from_nanos(8)), Some((Instant::from_nanos(7), Due::Call(0))));
+        assert_eq!(agenda.next_before(Instant::from_nanos(8)), Some((Instant::from_nanos(7), Due::Caller(0))));
         assert_eq!(agenda.next_before(Instant::MAX), None);
     }
 }

@@ -1,16 +1,15 @@
-use std::mem;
 use std::time::Duration;
 
 use fastrand::Rng;
 use steadfast_core::event::{Events, Observer};
-use steadfast_core::outcome::Outcome;
-use steadfast_core::pipeline::{Call, Pipeline, Step};
+use steadfast_core::pipeline::{Attempt, Call, Pipeline, Step};
 use steadfast_core::rate_limit::RateLimiter;
 use steadfast_core::rejected::Rejected;
 use steadfast_core::time::Instant;
 
 use super::World;
 use super::agenda::{Agenda, Due};
+use super::bells::Bells;
 use super::report::{Attempts, Report, Second};
 use super::server::{Answer, Fate, Shift};
 use super::tally::{Histogram, Refusals, second_of};
@@ -20,10 +19,10 @@ const DRAIN: Duration = Duration::from_secs(600);
 
 /// A world being played: every client's pipeline and every call under way. See [`World::start`].
 ///
-/// A call has one entry in the agenda at a time, which is whatever comes first: the answer, the end of the attempt's
-/// time, the end of a wait, or the end of its caller's patience. All of these are known when the one before is over,
-/// so nothing is ever entered in vain. Places of calls that have ended are used again: in a steady world, nothing is
-/// allocated.
+/// Each call is driven as [`run`](steadfast_core::run) drives it: answers before anything else, then the question what
+/// to do next, then the end of an attempt's time. It has one valid entry in the agenda, for whatever comes first: an
+/// answer, the end of what it was told to wait for, or the end of its caller's patience. Places of calls that have
+/// ended are used again: in a steady world, nothing is allocated.
 #[derive(Debug)]
 pub struct Play<'w, L: RateLimiter, O> {
     world: &'w World,
@@ -34,6 +33,9 @@ pub struct Play<'w, L: RateLimiter, O> {
     clients: Vec<Client<L>>,
     calls: Vec<Option<UnderWay<L::Ticket>>>,
     free: Vec<usize>,
+    bells: Bells,
+    /// Whether a bell may have rung that was not answered.
+    has_rung: bool,
     events: Events,
     report: Report,
     refusals: Refusals,
@@ -57,16 +59,42 @@ struct UnderWay<T> {
     begun: Instant,
     gives_up: Instant,
     not_before: Instant,
-    next: Next,
+    attempts: [Option<Made>; LANES],
+    /// The number of its entry in the agenda.
+    entry: u32,
 }
 
-/// What happens to a call when it is due.
-#[derive(Debug)]
-enum Next {
-    Ask,
-    Answer(Outcome),
-    TimeOut,
-    GiveUp,
+/// How many attempts of a call may be under way at a time.
+const LANES: usize = 2;
+
+/// An attempt under way, and how it will be answered if anybody listens until then.
+#[derive(Clone, Copy, Debug)]
+struct Made {
+    attempt: Attempt,
+    started: Instant,
+    answer: Answer,
+}
+
+impl<T> UnderWay<T> {
+    /// The first attempt that is answered by now. One that is answered in the moment its time is over is answered.
+    fn take_answered(&mut self, now: Instant) -> Option<Made> {
+        self.take(|made| made.answer.at <= now && made.answer.at <= made.attempt.until)
+    }
+
+    /// The first attempt whose time is over by now.
+    fn take_late(&mut self, now: Instant) -> Option<Made> {
+        self.take(|made| made.attempt.until <= now)
+    }
+
+    fn take(&mut self, which: impl Fn(&Made) -> bool) -> Option<Made> {
+        self.attempts.iter_mut().find(|lane| lane.as_ref().is_some_and(&which))?.take()
+    }
+
+    /// When the first answer comes, of those that are awaited.
+    fn next_answer(&self) -> Instant {
+        let answers = self.attempts.iter().flatten().map(|made| made.answer.at);
+        answers.min().unwrap_or(Instant::MAX)
+    }
 }
 
 impl<'w, L: RateLimiter, O: Observer> Play<'w, L, O> {
@@ -77,7 +105,7 @@ impl<'w, L: RateLimiter, O: Observer> Play<'w, L, O> {
             .map(|(index, pipeline)| {
                 let mut arrivals = world.stream(Stream::Arrivals, index);
                 if let Some(first) = world.arrivals.first(index, world.clients, &mut arrivals) {
-                    agenda.enter(first, Due::Caller(index));
+                    agenda.enter_caller(first, index);
                 }
                 let entropy = world.stream(Stream::Entropy, index);
                 Client { pipeline, entropy, arrivals, made: 0, not_before: Instant::EPOCH }
@@ -111,6 +139,8 @@ impl<'w, L: RateLimiter, O: Observer> Play<'w, L, O> {
             clients,
             calls: Vec::new(),
             free: Vec::new(),
+            bells: Bells::default(),
+            has_rung: false,
             events: Events::new(),
             report,
             refusals: Refusals::default(),
@@ -124,7 +154,17 @@ impl<'w, L: RateLimiter, O: Observer> Play<'w, L, O> {
             self.now = now;
             match due {
                 Due::Caller(client) => self.begin(client),
-                Due::Call(place) => self.go_on(place),
+                Due::Call(place, entry) => {
+                    if self.calls[place].as_ref().is_some_and(|under_way| under_way.entry == entry) {
+                        self.go_on(place);
+                    }
+                }
+            }
+            while self.has_rung {
+                match self.bells.next() {
+                    Some(place) => self.go_on(place),
+                    None => self.has_rung = false,
+                }
             }
         }
         self.report.succeeded
@@ -135,7 +175,12 @@ impl<'w, L: RateLimiter, O: Observer> Play<'w, L, O> {
         let end = self.world.end() + DRAIN;
         self.run_until(end);
         self.now = end;
-        (0..self.calls.len()).for_each(|place| self.give_up(place));
+        for place in 0..self.calls.len() {
+            if let Some(under_way) = self.calls[place].as_mut() {
+                under_way.gives_up = end;
+                self.go_on(place);
+            }
+        }
         for (policy, count) in self.refusals.by_policy() {
             *self.report.refusals.entry(policy).or_default() += count;
         }
@@ -151,7 +196,7 @@ impl<'w, L: RateLimiter, O: Observer> Play<'w, L, O> {
         let client = &mut self.clients[index];
         client.made += 1;
         if let Some(next) = self.world.arrivals.next(now, client.made, &mut client.arrivals) {
-            self.agenda.enter(next, Due::Caller(index));
+            self.agenda.enter_caller(next, index);
         }
         self.report.calls += 1;
         self.report.calls_during_outage += u64::from(self.is_outage());
@@ -160,8 +205,15 @@ impl<'w, L: RateLimiter, O: Observer> Play<'w, L, O> {
         }
         let call = self.clients[index].pipeline.call(now, self.world.options);
         let gives_up = self.world.patience.map_or(Instant::MAX, |patience| now + patience);
-        let under_way =
-            UnderWay { call, client: index, begun: now, gives_up, not_before: Instant::EPOCH, next: Next::Ask };
+        let under_way = UnderWay {
+            call,
+            client: index,
+            begun: now,
+            gives_up,
+            not_before: Instant::EPOCH,
+            attempts: [None; LANES],
+            entry: 0,
+        };
         let place = match self.free.pop() {
             Some(place) => {
                 self.calls[place] = Some(under_way);
@@ -172,85 +224,104 @@ impl<'w, L: RateLimiter, O: Observer> Play<'w, L, O> {
                 self.calls.len() - 1
             }
         };
-        self.ask(place);
+        self.go_on(place);
     }
 
-    /// What was entered for a call is due.
+    /// Drives a call as far as it goes now, and enters when it goes on.
     fn go_on(&mut self, place: usize) {
-        let Self { calls, clients, events, now, observer, .. } = self;
-        let Some(under_way) = calls[place].as_mut() else {
-            unreachable!("a call that has ended has no entry");
-        };
-        let client = &mut clients[under_way.client];
-        match mem::replace(&mut under_way.next, Next::Ask) {
-            Next::Ask => {}
-            Next::Answer(outcome) => {
-                if let Some(delay) = outcome.retry_after() {
-                    under_way.not_before = *now + delay;
-                    client.not_before = client.not_before.max(*now + delay);
-                }
-                let entropy = client.entropy.u64(..);
-                under_way.call.finish(*now, entropy, outcome, &mut client.pipeline, events);
-            }
-            Next::TimeOut => {
-                let entropy = client.entropy.u64(..);
-                under_way.call.time_out(*now, entropy, &mut client.pipeline, events);
-            }
-            Next::GiveUp => return self.give_up(place),
-        }
-        events.report(*now, *observer);
-        self.ask(place);
-    }
-
-    /// Asks a call for its next step, and takes it.
-    fn ask(&mut self, place: usize) {
         let now = self.now;
-        let Some(under_way) = self.calls[place].as_mut() else {
-            return;
-        };
-        let client = &mut self.clients[under_way.client];
-        let step = under_way.call.poll(now, &mut client.pipeline, &mut self.events);
-        self.events.report(now, self.observer);
-        match step {
-            Step::Wait(until) => {
-                assert!(until > now, "told at {now} to wait until {until}");
-                self.enter(place, until);
+        while let Some(under_way) = self.calls[place].as_mut() {
+            if let Some(made) = under_way.take_answered(now) {
+                self.answer(place, &made);
+                continue;
             }
-            Step::Start(attempt) => {
-                self.report.early += u64::from(now < under_way.not_before);
-                self.report.early_for_client += u64::from(now < client.not_before);
-                let until = attempt.until.min(under_way.gives_up);
-                let answer = self.server.offer(now);
-                let heard = answer.at <= until;
-                let at = if heard { answer.at } else { attempt.until };
-                under_way.next = if heard { Next::Answer(answer.outcome) } else { Next::TimeOut };
-                self.note_attempt(&answer, heard);
-                self.enter(place, at);
+            if now >= under_way.gives_up {
+                // Changes nothing if the call has just ended.
+                self.tell(place, |call, _, pipeline, events| call.abandon(now, pipeline, events));
             }
-            Step::Done(result) => self.end(place, result),
+            let Some(step) = self.tell(place, |call, _, pipeline, events| call.poll(now, pipeline, events)) else {
+                return;
+            };
+            match step {
+                Step::Wait(until) if until > now => return self.wait(place, until),
+                Step::Wait(until) => assert!(self.time_out(place), "told at {now} to wait until {until}"),
+                Step::Start(attempt) => self.start(place, attempt),
+                Step::Done(result) => self.end(place, result),
+            }
         }
     }
 
-    /// Enters when a call goes on, or when its caller gives it up if that is earlier.
-    fn enter(&mut self, place: usize, at: Instant) {
+    /// Says something to a call, tells the observer what came of it, and rings for those whom it moved forward in line.
+    fn tell<R>(
+        &mut self,
+        place: usize,
+        say: impl FnOnce(&mut Call<L::Ticket>, &mut Rng, &mut Pipeline<L>, &mut Events) -> R,
+    ) -> Option<R> {
+        let under_way = self.calls[place].as_mut()?;
+        let Client { pipeline, entropy, .. } = &mut self.clients[under_way.client];
+        let said = say(&mut under_way.call, entropy, pipeline, &mut self.events);
+        self.events.report(self.now, self.observer);
+        while let Some(woken) = pipeline.rate_limit_mut().and_then(L::next_woken) {
+            woken.let_go();
+            self.has_rung = true;
+        }
+        Some(said)
+    }
+
+    /// An answer has come.
+    fn answer(&mut self, place: usize, made: &Made) {
+        let (now, outcome) = (self.now, made.answer.outcome);
+        if let (Some(delay), Some(under_way)) = (outcome.retry_after(), self.calls[place].as_mut()) {
+            let client = &mut self.clients[under_way.client];
+            under_way.not_before = under_way.not_before.max(now + delay);
+            client.not_before = client.not_before.max(now + delay);
+        }
+        self.note_end(made, true);
+        let constant = self.world.entropy;
+        self.tell(place, |call, dice, pipeline, events| {
+            call.finish(now, constant.unwrap_or_else(|| dice.u64(..)), outcome, pipeline, events);
+        });
+    }
+
+    /// Cancels the attempts whose time is over. False if there are none.
+    fn time_out(&mut self, place: usize) -> bool {
+        let (now, constant) = (self.now, self.world.entropy);
+        let mut any = false;
+        while let Some(made) = self.calls[place].as_mut().and_then(|under_way| under_way.take_late(now)) {
+            any = true;
+            self.note_end(&made, false);
+            self.tell(place, |call, dice, pipeline, events| {
+                call.time_out(now, constant.unwrap_or_else(|| dice.u64(..)), pipeline, events);
+            });
+        }
+        any
+    }
+
+    /// An attempt arrives at the server.
+    fn start(&mut self, place: usize, attempt: Attempt) {
         let Some(under_way) = self.calls[place].as_mut() else {
             return;
         };
-        let gives_up = under_way.gives_up;
-        if gives_up < at {
-            under_way.next = Next::GiveUp;
-        }
-        self.agenda.enter(at.min(gives_up), Due::Call(place));
+        let not_before = self.clients[under_way.client].not_before;
+        self.report.early += u64::from(self.now < under_way.not_before);
+        self.report.early_for_client += u64::from(self.now < not_before);
+        let answer = self.server.offer(self.now);
+        let Some(lane) = under_way.attempts.iter_mut().find(|lane| lane.is_none()) else {
+            unreachable!("a call has no more than {LANES} attempts under way");
+        };
+        *lane = Some(Made { attempt, started: self.now, answer });
+        self.note_arrival(answer.fate);
     }
 
-    /// The caller of a call gives it up.
-    fn give_up(&mut self, place: usize) {
-        if let Some(under_way) = self.calls[place].as_mut() {
-            let pipeline = &mut self.clients[under_way.client].pipeline;
-            under_way.call.abandon(self.now, pipeline, &mut self.events);
-            self.events.report(self.now, self.observer);
-            self.end(place, Err(Rejected::Abandoned));
-        }
+    /// Enters when the call goes on: when it was told to, when an answer comes, or when its caller gives up.
+    fn wait(&mut self, place: usize, until: Instant) {
+        let Some(under_way) = self.calls[place].as_mut() else {
+            return;
+        };
+        let pipeline = &mut self.clients[under_way.client].pipeline;
+        under_way.call.watch(pipeline, self.bells.of(place));
+        let at = until.min(under_way.next_answer()).min(under_way.gives_up);
+        under_way.entry = self.agenda.enter_call(at, place);
     }
 
     /// A call has ended: its place is free.
@@ -259,6 +330,7 @@ impl<'w, L: RateLimiter, O: Observer> Play<'w, L, O> {
             return;
         };
         self.free.push(place);
+        under_way.attempts.iter().flatten().for_each(|made| self.note_end(made, false));
         self.report.attempts_of_calls += u64::from(under_way.call.attempts());
         match result {
             Ok(()) => {
@@ -281,24 +353,37 @@ impl<'w, L: RateLimiter, O: Observer> Play<'w, L, O> {
         }
     }
 
-    fn note_attempt(&mut self, answer: &Answer, heard: bool) {
+    /// Counts an attempt that arrives. One that is served is counted when it is known whether anybody heard.
+    fn note_arrival(&mut self, fate: Fate) {
         let during_outage = self.is_outage();
         let Report { attempts, seconds, attempts_during_outage, .. } = &mut self.report;
         *attempts_during_outage += u64::from(during_outage);
-        let wasted = answer.fate == Fate::Served && !heard;
-        let count = match answer.fate {
-            Fate::Served if wasted => &mut attempts.wasted,
-            Fate::Served => &mut attempts.served,
-            Fate::Failed => &mut attempts.failed,
-            Fate::Refused => &mut attempts.refused,
-            Fate::TurnedAway => &mut attempts.turned_away,
-            Fate::Throttled => &mut attempts.throttled,
-            Fate::Lost => &mut attempts.lost,
-        };
-        *count += 1;
+        match fate {
+            Fate::Served => {}
+            Fate::Failed => attempts.failed += 1,
+            Fate::Refused => attempts.refused += 1,
+            Fate::TurnedAway => attempts.turned_away += 1,
+            Fate::Throttled => attempts.throttled += 1,
+            Fate::Lost => attempts.lost += 1,
+        }
         if let Some(second) = seconds.get_mut(second_of(self.now)) {
             second.attempts += 1;
-            second.wasted += u32::from(wasted);
+        }
+    }
+
+    /// Counts an attempt that nobody awaits any more, if the server serves it.
+    fn note_end(&mut self, made: &Made, heard: bool) {
+        if made.answer.fate != Fate::Served {
+            return;
+        }
+        let Report { attempts, seconds, .. } = &mut self.report;
+        if heard {
+            attempts.served += 1;
+        } else {
+            attempts.wasted += 1;
+            if let Some(second) = seconds.get_mut(second_of(made.started)) {
+                second.wasted += 1;
+            }
         }
     }
 
