@@ -53,6 +53,7 @@ mod server;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod under_way;
 
 pub use arrivals::Arrivals;
 pub use clients::ClientKind;

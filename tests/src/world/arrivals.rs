@@ -38,11 +38,13 @@ impl Arrivals {
 
     /// When the client makes its next call, after it made so many, the last of them at `last`.
     pub(super) fn next(&self, last: Instant, made: usize, dice: &mut Rng) -> Option<Instant> {
-        match self {
-            Self::Every(period) | Self::RandomPhase(period) => Some(last + *period),
-            Self::Poisson(mean) => Some(last + exponential(*mean, dice)),
-            Self::At(times) => times.get(made).copied(),
-        }
+        let pause = match self {
+            Self::Every(period) | Self::RandomPhase(period) => *period,
+            Self::Poisson(mean) => exponential(*mean, dice),
+            Self::At(times) => return times.get(made).copied(),
+        };
+        // Time passes between two calls, or a period of nothing would be a world without end.
+        Some(last + pause.max(Duration::from_nanos(1)))
     }
 }
 

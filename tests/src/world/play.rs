@@ -10,9 +10,10 @@ use steadfast_core::time::Instant;
 use super::World;
 use super::agenda::{Agenda, Due};
 use super::bells::Bells;
-use super::report::{Attempts, Report, Second};
-use super::server::{Answer, Fate, Shift};
-use super::tally::{Histogram, Refusals, second_of};
+use super::report::Report;
+use super::server::{Fate, Shift};
+use super::tally::{Refusals, second_of};
+use super::under_way::{LANES, Made, UnderWay};
 
 /// How long calls may go on after the last was begun. What has not ended by then is abandoned.
 const DRAIN: Duration = Duration::from_secs(600);
@@ -45,55 +46,22 @@ pub struct Play<'w, L: RateLimiter, O> {
 #[derive(Debug)]
 struct Client<L> {
     pipeline: Pipeline<L>,
-    /// For the pipeline's decisions, and nothing else: so the same calls draw the same numbers under any driver.
-    entropy: Rng,
+    dice: Dice,
     arrivals: Rng,
     made: usize,
     not_before: Instant,
 }
 
+/// For the decisions of a client's pipeline, and nothing else.
 #[derive(Debug)]
-struct UnderWay<T> {
-    call: Call<T>,
-    client: usize,
-    begun: Instant,
-    gives_up: Instant,
-    not_before: Instant,
-    attempts: [Option<Made>; LANES],
-    /// The number of its entry in the agenda.
-    entry: u32,
+struct Dice {
+    always: Option<u64>,
+    drawn: Rng,
 }
 
-/// How many attempts of a call may be under way at a time.
-const LANES: usize = 2;
-
-/// An attempt under way, and how it will be answered if anybody listens until then.
-#[derive(Clone, Copy, Debug)]
-struct Made {
-    attempt: Attempt,
-    started: Instant,
-    answer: Answer,
-}
-
-impl<T> UnderWay<T> {
-    /// The first attempt that is answered by now. One that is answered in the moment its time is over is answered.
-    fn take_answered(&mut self, now: Instant) -> Option<Made> {
-        self.take(|made| made.answer.at <= now && made.answer.at <= made.attempt.until)
-    }
-
-    /// The first attempt whose time is over by now.
-    fn take_late(&mut self, now: Instant) -> Option<Made> {
-        self.take(|made| made.attempt.until <= now)
-    }
-
-    fn take(&mut self, which: impl Fn(&Made) -> bool) -> Option<Made> {
-        self.attempts.iter_mut().find(|lane| lane.as_ref().is_some_and(&which))?.take()
-    }
-
-    /// When the first answer comes, of those that are awaited.
-    fn next_answer(&self) -> Instant {
-        let answers = self.attempts.iter().flatten().map(|made| made.answer.at);
-        answers.min().unwrap_or(Instant::MAX)
+impl Dice {
+    fn roll(&mut self) -> u64 {
+        self.always.unwrap_or_else(|| self.drawn.u64(..))
     }
 }
 
@@ -107,29 +75,13 @@ impl<'w, L: RateLimiter, O: Observer> Play<'w, L, O> {
                 if let Some(first) = world.arrivals.first(index, world.clients, &mut arrivals) {
                     agenda.enter_caller(first, index);
                 }
-                let entropy = world.stream(Stream::Entropy, index);
-                Client { pipeline, entropy, arrivals, made: 0, not_before: Instant::EPOCH }
+                let dice = Dice { always: world.entropy, drawn: world.stream(Stream::Entropy, index) };
+                Client { pipeline, dice, arrivals, made: 0, not_before: Instant::EPOCH }
             })
             .collect();
         let seconds = second_of(world.end() + Duration::from_nanos(999_999_999));
         let outage = world.script.outage();
-        let report = Report {
-            seconds: vec![Second::default(); seconds],
-            calls: 0,
-            succeeded: 0,
-            rejected: 0,
-            abandoned: 0,
-            attempts: Attempts::default(),
-            attempts_of_calls: 0,
-            attempts_during_outage: 0,
-            calls_during_outage: 0,
-            early: 0,
-            early_for_client: 0,
-            refusals: std::collections::BTreeMap::new(),
-            latencies: Histogram::new(),
-            outage: outage.map(|(from, until)| second_of(from)..second_of(until)),
-            rate: world.arrivals.period().map(|period| (world.clients, period)),
-        };
+        let report = Report::blank(seconds, outage, world.arrivals.period().map(|period| (world.clients, period)));
         Self {
             world,
             observer,
@@ -255,11 +207,11 @@ impl<'w, L: RateLimiter, O: Observer> Play<'w, L, O> {
     fn tell<R>(
         &mut self,
         place: usize,
-        say: impl FnOnce(&mut Call<L::Ticket>, &mut Rng, &mut Pipeline<L>, &mut Events) -> R,
+        say: impl FnOnce(&mut Call<L::Ticket>, &mut Dice, &mut Pipeline<L>, &mut Events) -> R,
     ) -> Option<R> {
         let under_way = self.calls[place].as_mut()?;
-        let Client { pipeline, entropy, .. } = &mut self.clients[under_way.client];
-        let said = say(&mut under_way.call, entropy, pipeline, &mut self.events);
+        let Client { pipeline, dice, .. } = &mut self.clients[under_way.client];
+        let said = say(&mut under_way.call, dice, pipeline, &mut self.events);
         self.events.report(self.now, self.observer);
         while let Some(woken) = pipeline.rate_limit_mut().and_then(L::next_woken) {
             woken.let_go();
@@ -277,21 +229,20 @@ impl<'w, L: RateLimiter, O: Observer> Play<'w, L, O> {
             client.not_before = client.not_before.max(now + delay);
         }
         self.note_end(made, true);
-        let constant = self.world.entropy;
         self.tell(place, |call, dice, pipeline, events| {
-            call.finish(now, constant.unwrap_or_else(|| dice.u64(..)), outcome, pipeline, events);
+            call.finish(now, dice.roll(), outcome, pipeline, events);
         });
     }
 
     /// Cancels the attempts whose time is over. False if there are none.
     fn time_out(&mut self, place: usize) -> bool {
-        let (now, constant) = (self.now, self.world.entropy);
+        let now = self.now;
         let mut any = false;
         while let Some(made) = self.calls[place].as_mut().and_then(|under_way| under_way.take_late(now)) {
             any = true;
             self.note_end(&made, false);
             self.tell(place, |call, dice, pipeline, events| {
-                call.time_out(now, constant.unwrap_or_else(|| dice.u64(..)), pipeline, events);
+                call.time_out(now, dice.roll(), pipeline, events);
             });
         }
         any

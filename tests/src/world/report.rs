@@ -2,7 +2,9 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
-use super::tally::Histogram;
+use steadfast_core::time::Instant;
+
+use super::tally::{Histogram, second_of};
 
 /// How many seconds there have to be of which all are well, before the first counts as recovered: one may be luck.
 const STEADY: usize = 5;
@@ -37,9 +39,9 @@ pub struct Report {
     pub refusals: BTreeMap<String, u64>,
     pub(super) latencies: Histogram,
     /// The whole seconds of the outage.
-    pub(super) outage: Option<Range<usize>>,
+    outage: Option<Range<usize>>,
     /// How many calls the fleet begins in how much time, on average.
-    pub(super) rate: Option<(usize, Duration)>,
+    rate: Option<(usize, Duration)>,
 }
 
 /// One second of a play.
@@ -92,6 +94,28 @@ impl Second {
 }
 
 impl Report {
+    /// One of which nothing has happened yet: so many seconds, from when to when the server is down, and how many calls
+    /// are begun in how much time.
+    pub(super) fn blank(seconds: usize, outage: Option<(Instant, Instant)>, rate: Option<(usize, Duration)>) -> Self {
+        Self {
+            seconds: vec![Second::default(); seconds],
+            calls: 0,
+            succeeded: 0,
+            rejected: 0,
+            abandoned: 0,
+            attempts: Attempts::default(),
+            attempts_of_calls: 0,
+            attempts_during_outage: 0,
+            calls_during_outage: 0,
+            early: 0,
+            early_for_client: 0,
+            refusals: BTreeMap::new(),
+            latencies: Histogram::new(),
+            outage: outage.map(|(from, until)| second_of(from)..second_of(until)),
+            rate,
+        }
+    }
+
     /// How many calls are begun in a second: the load if every call is one attempt.
     pub fn normal_load(&self) -> Option<f64> {
         self.rate.map(|(clients, period)| clients as f64 / period.as_secs_f64())
