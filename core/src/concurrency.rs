@@ -229,16 +229,42 @@ impl ConcurrencyLimit {
         self.slots.lease()
     }
 
-    /// Admits a call if a slot is free.
+    /// The least and the most that the limit may be.
+    pub const fn bounds(&self) -> (u32, u32) {
+        (self.min, self.max)
+    }
+
+    /// Keeps other bounds from now on; the same number twice fixes the limit. Calls in flight stay, also if they are more
+    /// than may be now: until enough of them have ended, nobody is admitted.
     ///
     /// # Errors
-    /// While as many calls are in flight as may be, or more.
-    pub fn try_acquire(&mut self, now: Instant) -> Result<Permit, Refusal> {
+    /// If `min` is zero or above `max`; then nothing changes.
+    pub fn set_bounds(&mut self, min: u32, max: u32) -> Result<Recorded, InvalidSetting> {
+        at_least_one("min", min)?;
+        at_least(("max", max), ("min", min))?;
+        (self.min, self.max) = (min, max);
+        Ok(self.correct(self.limit(), self.estimate))
+    }
+
+    /// Whether a slot is free at `now`. Takes none.
+    ///
+    /// # Errors
+    /// As [`try_acquire`](Self::try_acquire).
+    pub fn check(&mut self, now: Instant) -> Result<(), Refusal> {
         self.slots.advance(now);
         let (in_flight, limit) = (self.in_flight(), self.limit());
         if in_flight >= limit {
             return Err(Refusal { in_flight, limit, at_latest: self.slots.free_at_latest(limit) });
         }
+        Ok(())
+    }
+
+    /// Admits a call if a slot is free.
+    ///
+    /// # Errors
+    /// While as many calls are in flight as may be, or more.
+    pub fn try_acquire(&mut self, now: Instant) -> Result<Permit, Refusal> {
+        self.check(now)?;
         let generation = self.slots.take();
         self.round.peak = cmp::max(self.round.peak, self.in_flight());
         Ok(Permit { started: now, epoch: self.epoch, generation })

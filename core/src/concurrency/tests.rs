@@ -337,3 +337,33 @@ fn settings_that_cannot_be_are_refused_by_name() {
     }
     assert_eq!(ConcurrencyLimit::default().limit(), 20);
 }
+
+#[test]
+fn other_bounds_hold_at_once_and_calls_in_flight_stay() {
+    let mut limit = ConcurrencyLimit::fixed(3).build().unwrap();
+    let permits: Vec<_> = (0..3).map(|_| limit.try_acquire(ms(0)).unwrap()).collect();
+    assert_eq!(limit.set_bounds(2, 2), Ok(Recorded::Changed { from: 3, to: 2 }));
+    for (ended, permit) in (1..).zip(permits) {
+        assert!(limit.check(ms(0)).is_err(), "{} are in flight", 4 - ended);
+        limit.record(ms(0), permit, Success);
+        if ended == 2 {
+            assert_eq!(limit.check(ms(0)), Ok(()));
+            break;
+        }
+    }
+    assert_eq!(limit.set_bounds(5, 5), Ok(Recorded::Changed { from: 2, to: 5 }));
+    assert_eq!((limit.limit(), limit.bounds()), (5, (5, 5)));
+    assert_eq!(limit.set_bounds(5, 9), Ok(Recorded::Noted));
+    for (min, max) in [(0, 9), (9, 8)] {
+        assert!(limit.set_bounds(min, max).is_err());
+        assert_eq!(limit.bounds(), (5, 9), "nothing changes");
+    }
+}
+
+#[test]
+fn looking_takes_nothing() {
+    let mut limit = ConcurrencyLimit::fixed(1).build().unwrap();
+    assert_eq!((limit.check(ms(0)), limit.check(ms(0))), (Ok(()), Ok(())));
+    let _permit = limit.try_acquire(ms(0)).unwrap();
+    assert_eq!(limit.check(ms(0)), Err(limit.try_acquire(ms(0)).unwrap_err()));
+}
