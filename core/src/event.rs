@@ -22,6 +22,7 @@
 
 use crate::circuit_breaker;
 use crate::outcome::OutcomeKind;
+use crate::rate_limit::PaceChange;
 use crate::rejected::Rejected;
 use crate::time::Instant;
 
@@ -29,9 +30,9 @@ use crate::time::Instant;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
-    /// It joined the line at the rate limit.
-    WaitingForRateLimit {
-        /// When its turn comes, as far as is known.
+    /// It joined the line at the limits.
+    WaitingForLimits {
+        /// When its turn comes, as far as is known; where it waits for a slot, at the latest.
         until: Instant,
     },
     /// An attempt starts.
@@ -53,6 +54,20 @@ pub enum Event {
         /// Which; the first is 1.
         attempt: u32,
     },
+    /// An attempt started beside another that takes long.
+    Hedged {
+        /// Which.
+        attempt: u32,
+        /// Beside which.
+        beside: u32,
+    },
+    /// No attempt is sent beside one that takes long, for this reason. The call goes on.
+    HedgeRefused(Rejected),
+    /// An attempt was cancelled, because another was faster or the call was dropped.
+    AttemptCancelled {
+        /// Which; the first is 1.
+        attempt: u32,
+    },
     /// Another attempt will be made.
     RetryScheduled {
         /// Which it will be; the first retry is 2.
@@ -65,6 +80,15 @@ pub enum Event {
         /// Until when.
         until: Instant,
     },
+    /// The concurrency limit was corrected.
+    ConcurrencyLimitChanged {
+        /// How many attempts could be in flight before.
+        from: u32,
+        /// How many may be after.
+        to: u32,
+    },
+    /// The adaptive rate was corrected.
+    AdaptiveRateChanged(PaceChange),
     /// The circuit breaker changed its state.
     CircuitBreakerChanged {
         /// The state before.
@@ -76,8 +100,8 @@ pub enum Event {
     CircuitBreakerWouldRefuse(circuit_breaker::Refusal),
     /// The circuit breaker was told of a result that belongs to an earlier state, and ignored it.
     LateResult {
-        /// How the attempt ended.
-        outcome: OutcomeKind,
+        /// How the attempt ended; `None` if it was cancelled.
+        outcome: Option<OutcomeKind>,
     },
     /// The call ended without success.
     Rejected(Rejected),
@@ -110,17 +134,17 @@ impl<O: Observer + ?Sized> Observer for &O {
 
 /// The events of one step of a call, on their way to an [`Observer`].
 ///
-/// A step causes four at most; there is room for no more, and a driver empties it with [`report`](Self::report) before
+/// A step causes eight at most; there is room for no more, and a driver empties it with [`report`](Self::report) before
 /// the next.
 #[derive(Debug, Default)]
 pub struct Events {
-    events: [Option<Event>; 4],
+    events: [Option<Event>; 8],
 }
 
 impl Events {
     /// None yet.
     pub const fn new() -> Self {
-        Self { events: [None; 4] }
+        Self { events: [None; 8] }
     }
 
     pub(crate) fn push(&mut self, event: Event) {

@@ -21,6 +21,7 @@
 //! | --- | --- |
 //! | [`rate_limit`] | how many calls per time |
 //! | [`concurrency`] | how many calls at once |
+//! | [`limits`] | both, all or nothing |
 //! | [`circuit_breaker`] | whether to leave a failing dependency alone |
 //! | [`retry`] | whether to try again, and when |
 //! | [`retry::budget`] | how much may be repeated, by all calls together |
@@ -41,6 +42,7 @@ pub mod circuit_breaker;
 pub mod concurrency;
 pub mod event;
 pub mod hedge;
+pub mod limits;
 pub mod outcome;
 pub mod pipeline;
 pub mod rate_limit;

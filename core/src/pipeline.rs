@@ -15,20 +15,20 @@
 //!
 //! let (now, entropy, mut events) = (Instant::EPOCH, 0, Events::new());
 //! let mut call = pipeline.call(now, CallOptions::idempotent());
-//! let Step::Start(attempt) = call.poll(now, &mut pipeline, &mut events) else { panic!("nothing is in its way") };
+//! let Step::Start(attempt) = call.poll(now, entropy, &mut pipeline, &mut events) else { panic!("nothing is in its way") };
 //! assert_eq!((attempt.number, attempt.until), (1, now + Duration::from_secs(10)));
 //!
 //! // The driver makes the attempt and tells how it ended. Here it fails, and the call wants to wait before the next.
-//! call.finish(now, entropy, Outcome::transient(), &mut pipeline, &mut events);
+//! call.finish(now, entropy, attempt.number, Outcome::transient(), &mut pipeline, &mut events);
 //! # let entropy = u64::MAX;
-//! assert!(matches!(call.poll(now, &mut pipeline, &mut events), Step::Wait(_) | Step::Start(_)));
+//! assert!(matches!(call.poll(now, entropy, &mut pipeline, &mut events), Step::Wait(_) | Step::Start(_)));
 //! # Ok::<(), steadfast_core::settings::InvalidSetting>(())
 //! ```
 //!
 //! # The order, outermost first, and why
 //!
 //! ```text
-//! deadline ─▶ retry ─▶ circuit breaker ─▶ rate limit ─▶ attempt timeout ─▶ the operation
+//! deadline ─▶ retry ─▶ circuit breaker ─▶ rate limit and concurrency limit ─▶ attempt timeout ─▶ the operation
 //! ```
 //!
 //! - The **deadline** bounds everything within it: no wait and no retry is begun that would end after it.
@@ -36,6 +36,8 @@
 //!   trips the breaker however few calls there are.
 //! - The **circuit breaker** comes before the rate limit: a refused attempt costs no tokens. It is asked again when the
 //!   attempt's turn has come, since a wait in line may outlast its opinion; if it refuses then, the tokens go back.
+//! - The **concurrency limit** is granted together with the rate limit, or neither is: see [`limits`](crate::limits).
+//!   The slot comes back when the attempt ends, so no wait between attempts keeps one.
 //! - The **attempt timeout** is innermost: waiting in line does not count against it.
 //!
 //! # Defaults
@@ -47,6 +49,8 @@
 //! | `retry` | [the default](crate::retry) | | |
 //! | `circuit_breaker` | [the default](crate::circuit_breaker) | `probe_lease` at least `attempt_timeout` | |
 //! | `rate_limit` | none | | nobody but you knows the server's |
+//! | `adaptive_rate` | none | | it has to run into the server's limit to find it |
+//! | `concurrency_limit` | none | `lease` at least `attempt_timeout` | |
 //!
 //! # One call
 //!
@@ -67,70 +71,64 @@
 use core::time::Duration;
 
 use crate::circuit_breaker::CircuitBreaker;
-use crate::rate_limit::{RateLimiter, TokenBucket};
+use crate::concurrency::ConcurrencyLimit;
+use crate::hedge::Hedge;
+use crate::limits::{Counts, Limiter, Limits};
+use crate::rate_limit::{AdaptiveRate, RateLimits, TokenBucket};
 use crate::retry::Retry;
+use crate::retry::budget::Budget;
 use crate::settings::{InvalidSetting, Value, positive};
 use crate::time::Instant;
 
+mod attempt;
 mod call;
+mod options;
+mod presets;
 #[cfg(test)]
 mod tests;
 
-pub use call::{Attempt, Call, CallOptions, Step};
+pub use call::{Attempt, Call, Step};
+pub use options::CallOptions;
 
 /// The policies that calls to one dependency share. See the [module](self) for their order and defaults.
 #[derive(Debug)]
-pub struct Pipeline<L = TokenBucket> {
+pub struct Pipeline<L = Limits> {
     deadline: Option<Duration>,
     attempt_timeout: Option<Duration>,
     retry: Retry,
+    budget: Budget,
+    hedge: Option<Hedge>,
     circuit_breaker: Option<CircuitBreaker>,
-    rate_limit: Option<L>,
-}
-
-impl Pipeline {
-    /// A pipeline with the defaults of the [module](self), to be changed.
-    pub fn builder() -> PipelineBuilder {
-        PipelineBuilder {
-            deadline: Some(Duration::from_secs(30)),
-            attempt_timeout: Some(Duration::from_secs(10)),
-            retry: Retry::default(),
-            circuit_breaker: Some(CircuitBreaker::default()),
-            rate_limit: None,
-        }
-    }
-}
-
-/// The defaults of the [module](self).
-impl Default for Pipeline {
-    fn default() -> Self {
-        let PipelineBuilder { deadline, attempt_timeout, retry, circuit_breaker, rate_limit } = Self::builder();
-        Self { deadline, attempt_timeout, retry, circuit_breaker, rate_limit }
-    }
+    limits: L,
 }
 
 impl<L> Pipeline<L> {
-    /// The rate limit, if there is one.
-    pub fn rate_limit_mut(&mut self) -> Option<&mut L> {
-        self.rate_limit.as_mut()
+    /// The limits that every attempt waits for.
+    pub const fn limits(&self) -> &L {
+        &self.limits
+    }
+
+    /// The limits that every attempt waits for, to change one.
+    pub const fn limits_mut(&mut self) -> &mut L {
+        &mut self.limits
     }
 
     /// The circuit breaker, if there is one.
-    pub fn circuit_breaker_mut(&mut self) -> Option<&mut CircuitBreaker> {
+    pub const fn circuit_breaker_mut(&mut self) -> Option<&mut CircuitBreaker> {
         self.circuit_breaker.as_mut()
     }
 
-    /// The same pipeline with another kind of rate limit: how an adapter puts a line of waiters before the bucket.
-    pub fn map_rate_limit<M>(self, map: impl FnOnce(L) -> M) -> Pipeline<M> {
-        let Self { deadline, attempt_timeout, retry, circuit_breaker, rate_limit } = self;
-        Pipeline { deadline, attempt_timeout, retry, circuit_breaker, rate_limit: rate_limit.map(map) }
+    /// The same pipeline with other limits: how an adapter puts a line of waiters before them.
+    pub fn map_limits<M: Limiter>(self, map: impl FnOnce(L) -> M) -> Pipeline<M> {
+        let Self { deadline, attempt_timeout, retry, budget, hedge, circuit_breaker, limits } = self;
+        Pipeline { deadline, attempt_timeout, retry, budget, hedge, circuit_breaker, limits: map(limits) }
     }
 }
 
-impl<L: RateLimiter> Pipeline<L> {
+impl<L: Limiter> Pipeline<L> {
     /// A call that starts now. Its deadline counts from here.
     pub fn call(&self, now: Instant, options: CallOptions) -> Call<L::Ticket> {
-        let deadline = self.deadline.map_or(Instant::MAX, |deadline| now + deadline);
+        let deadline = options.deadline().or(self.deadline).map_or(Instant::MAX, |deadline| now + deadline);
         Call::new(options, deadline)
     }
 }
@@ -138,15 +136,17 @@ impl<L: RateLimiter> Pipeline<L> {
 /// Settings of a [`Pipeline`]; ranges and defaults are in the [module](self).
 #[derive(Debug)]
 #[must_use = "call `build`"]
-pub struct PipelineBuilder<L = TokenBucket> {
+pub struct PipelineBuilder<const K: usize = 1> {
     deadline: Option<Duration>,
     attempt_timeout: Option<Duration>,
     retry: Retry,
+    budget: Budget,
+    hedge: Option<Hedge>,
     circuit_breaker: Option<CircuitBreaker>,
-    rate_limit: Option<L>,
+    limits: Limits<K>,
 }
 
-impl<L> PipelineBuilder<L> {
+impl<const K: usize> PipelineBuilder<K> {
     /// By when a call has to end, from its start, with all its waits and retries.
     pub fn deadline(self, time: Duration) -> Self {
         Self { deadline: Some(time), ..self }
@@ -172,6 +172,16 @@ impl<L> PipelineBuilder<L> {
         Self { retry, ..self }
     }
 
+    /// How much may be repeated by all calls together, retries and hedges.
+    pub fn budget(self, budget: Budget) -> Self {
+        Self { budget, ..self }
+    }
+
+    /// When to send another attempt beside one that takes long, in calls whose driver can run two at once.
+    pub fn hedge(self, hedge: Hedge) -> Self {
+        Self { hedge: Some(hedge), ..self }
+    }
+
     /// The breaker that watches over the dependency.
     pub fn circuit_breaker(self, breaker: CircuitBreaker) -> Self {
         Self { circuit_breaker: Some(breaker), ..self }
@@ -182,18 +192,35 @@ impl<L> PipelineBuilder<L> {
         Self { circuit_breaker: None, ..self }
     }
 
-    /// The limit that every attempt waits for.
-    pub fn rate_limit<M: RateLimiter>(self, limit: M) -> PipelineBuilder<M> {
-        let Self { deadline, attempt_timeout, retry, circuit_breaker, rate_limit: _ } = self;
-        PipelineBuilder { deadline, attempt_timeout, retry, circuit_breaker, rate_limit: Some(limit) }
+    /// The rate limit that every attempt waits for. It counts what [`CallOptions`] say that a call weighs.
+    pub fn rate_limit(self, limit: TokenBucket) -> PipelineBuilder {
+        self.rate_limits(RateLimits::of([limit]), [Counts::Weight])
+    }
+
+    /// Several rate limits, all of which every attempt waits for: requests and LLM tokens, per second and per day. Each
+    /// counts calls, or what [`CallOptions`] say that a call weighs.
+    pub fn rate_limits<const N: usize>(self, limits: RateLimits<N>, counts: [Counts; N]) -> PipelineBuilder<N> {
+        let Self { deadline, attempt_timeout, retry, budget, hedge, circuit_breaker, limits: others } = self;
+        let limits = others.with_rate_limits(limits, counts);
+        PipelineBuilder { deadline, attempt_timeout, retry, budget, hedge, circuit_breaker, limits }
+    }
+
+    /// A rate that follows what the server bears, beside the rate limits or instead of them.
+    pub fn adaptive_rate(self, rate: AdaptiveRate) -> Self {
+        Self { limits: self.limits.with_adaptive_rate(rate), ..self }
+    }
+
+    /// How many attempts may be under way at once.
+    pub fn concurrency_limit(self, limit: ConcurrencyLimit) -> Self {
+        Self { limits: self.limits.with_concurrency_limit(limit), ..self }
     }
 
     /// The pipeline.
     ///
     /// # Errors
     /// If a time is zero, or two settings contradict each other; the error names both.
-    pub fn build(self) -> Result<Pipeline<L>, InvalidSetting> {
-        let Self { deadline, attempt_timeout, retry, circuit_breaker, rate_limit } = self;
+    pub fn build(self) -> Result<Pipeline<Limits<K>>, InvalidSetting> {
+        let Self { deadline, attempt_timeout, retry, budget, hedge, circuit_breaker, limits } = self;
         if let Some(deadline) = deadline {
             positive("deadline", deadline)?;
         }
@@ -201,14 +228,17 @@ impl<L> PipelineBuilder<L> {
             positive("attempt_timeout", timeout)?;
         }
         at_most(("attempt_timeout", attempt_timeout), ("deadline", deadline))?;
-        let probe_lease = circuit_breaker.as_ref().map(CircuitBreaker::probe_lease);
-        // A probe that is still allowed to run would count as lost, and its answer would be ignored.
         let longest_attempt = match attempt_timeout {
             Some(timeout) => ("attempt_timeout", Some(timeout)),
             None => ("deadline", deadline),
         };
+        // A probe that is still allowed to run would count as lost, and its answer would be ignored.
+        let probe_lease = circuit_breaker.as_ref().map(CircuitBreaker::probe_lease);
         at_most(longest_attempt, ("probe_lease", probe_lease))?;
-        Ok(Pipeline { deadline, attempt_timeout, retry, circuit_breaker, rate_limit })
+        // An attempt that is still allowed to run would have lost its slot to another.
+        let slot_lease = limits.concurrency_limit().map(ConcurrencyLimit::lease);
+        at_most(longest_attempt, ("concurrency_limit.lease", slot_lease))?;
+        Ok(Pipeline { deadline, attempt_timeout, retry, budget, hedge, circuit_breaker, limits })
     }
 }
 

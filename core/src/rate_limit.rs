@@ -20,10 +20,9 @@
 //! | each customer, host or key | [`KeyedRateLimit`], or a table of your own of [`Level`]s | 8 bytes and the key |
 //!
 //! A limit admits a call, or refuses it and says when to come back. Whoever drives it decides what to do with that:
-//! give up, or wait. [`RateLimiter`] is the port through which a [`Call`](crate::pipeline::Call) waits in line.
+//! give up, or wait. [`Limits`](crate::limits::Limits) has all that a [`Call`](crate::pipeline::Call) waits for.
 
 use core::fmt;
-use core::task::Waker;
 
 use crate::time::Instant;
 
@@ -101,72 +100,3 @@ impl fmt::Display for Refusal {
 }
 
 impl core::error::Error for Refusal {}
-
-/// How it stands with somebody who waits in line.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Admission {
-    /// The tokens are theirs. They are spent unless the ticket is handed to [`RateLimiter::leave`].
-    Granted,
-    /// Not before this instant, as far as is known now. Ask again then, or when woken.
-    Wait(Instant),
-    /// Never: the quota was changed meanwhile, and no longer has room for what they asked.
-    Refused(Refusal),
-}
-
-/// The port of a rate limit on which calls wait in line.
-///
-/// A caller joins and gets a ticket, asks how its ticket stands whenever it likes, and either uses what it was granted
-/// (by dropping the ticket) or leaves. A ticket that is forgotten may cost its own tokens, but nobody else their turn.
-pub trait RateLimiter {
-    /// A place in line, and then the tokens.
-    type Ticket;
-
-    /// Takes a place for `n` tokens at the end of the line.
-    ///
-    /// # Errors
-    /// [`Refusal::NotYet`] at once if its turn would come only at `deadline` or later; [`Refusal::Never`] if it would
-    /// never come.
-    fn join(&mut self, now: Instant, n: u32, deadline: Instant) -> Result<Self::Ticket, Refusal>;
-
-    /// How the ticket stands. May be asked at any time, in any order of tickets, as often as one likes.
-    fn poll(&mut self, now: Instant, ticket: &mut Self::Ticket) -> Admission;
-
-    /// Gives back a place, or tokens that were granted and not used; those behind move forward.
-    fn leave(&mut self, now: Instant, ticket: Self::Ticket);
-
-    /// Grants nothing before `until`, to anybody: the server said so.
-    fn block_until(&mut self, until: Instant);
-
-    /// Asks to be woken when [`Admission::Wait`] turns out to be too late, because somebody ahead left.
-    ///
-    /// A limit whose answers never improve, and a driver that only waits for time to pass, need not care.
-    fn watch(&mut self, ticket: &Self::Ticket, waker: &Waker) {
-        let _ = (ticket, waker);
-    }
-
-    /// Hands out one more waker that is due, if there is one, to be [let go](Woken::let_go) once no lock is held: waking
-    /// or dropping it may run anything.
-    fn next_woken(&mut self) -> Option<Woken> {
-        None
-    }
-}
-
-/// A waker on its way out of a limit.
-#[derive(Debug)]
-#[must_use = "somebody waits to be woken"]
-pub enum Woken {
-    /// Somebody who has to ask again.
-    Wake(Waker),
-    /// Somebody who left, or has another waker now.
-    Forget(Waker),
-}
-
-impl Woken {
-    /// Wakes whom it has to, and drops the waker. Not while a lock is held.
-    pub fn let_go(self) {
-        match self {
-            Self::Wake(waker) => waker.wake(),
-            Self::Forget(waker) => drop(waker),
-        }
-    }
-}

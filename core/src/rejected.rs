@@ -70,6 +70,18 @@ pub enum Rejected {
         /// How many that is.
         waiting: usize,
     },
+    /// As many attempts are in flight as the concurrency limit allows, and nobody waits for one to end.
+    TooManyInFlight {
+        /// How many are.
+        in_flight: u32,
+        /// How many may be.
+        limit: u32,
+    },
+    /// No slot came free under the concurrency limit before the deadline.
+    NoSlot {
+        /// By when the whole call had to end.
+        deadline: Instant,
+    },
     /// The call was given up by whoever made it.
     Abandoned,
 }
@@ -84,12 +96,15 @@ impl Rejected {
             Self::BudgetSpent { retry_at } => *retry_at,
             Self::Permanent
             | Self::NotIdempotent
+            | Self::RetryForbidden
             | Self::CircuitForcedOpen
             | Self::AttemptsSpent { .. }
             | Self::Shed
             | Self::DeadlineExceeded { .. }
             | Self::TooHeavy { .. }
             | Self::LineFull { .. }
+            | Self::TooManyInFlight { .. }
+            | Self::NoSlot { .. }
             | Self::Abandoned => None,
         }
     }
@@ -129,6 +144,10 @@ impl fmt::Display for Rejected {
                 write!(f, "rate limit: {tokens} tokens at once is more than its burst of {burst}, ever")
             }
             Self::LineFull { waiting } => write!(f, "rate limit: {waiting} calls wait in line already, as many as may"),
+            Self::TooManyInFlight { in_flight, limit } => {
+                write!(f, "concurrency limit: {in_flight} attempts are in flight, of {limit} that may be")
+            }
+            Self::NoSlot { .. } => f.write_str("concurrency limit: no slot came free before the deadline"),
             Self::Abandoned => f.write_str("the call was given up by its caller"),
         }
     }
@@ -192,6 +211,12 @@ mod tests {
                 "rate limit: 9 tokens at once is more than its burst of 5, ever",
                 None,
             ),
+            (
+                Rejected::TooManyInFlight { in_flight: 9, limit: 8 },
+                "concurrency limit: 9 attempts are in flight, of 8 that may be",
+                None,
+            ),
+            (Rejected::NoSlot { deadline }, "concurrency limit: no slot came free before the deadline", None),
             (Rejected::LineFull { waiting: 9 }, "rate limit: 9 calls wait in line already, as many as may", None),
             (Rejected::Abandoned, "the call was given up by its caller", None),
         ] {

@@ -14,6 +14,7 @@
 //!     attempt: 1,
 //!     outcome: Outcome::throttled().with_retry_after(Duration::from_secs(2)),
 //!     idempotency: Idempotency::Idempotent,
+//!     max_attempts: u32::MAX,
 //!     previous_delay: Duration::ZERO,
 //!     deadline: now + Duration::from_secs(30),
 //! };
@@ -76,6 +77,8 @@ pub struct Failure {
     pub outcome: Outcome,
     /// Whether the operation may be done twice.
     pub idempotency: Idempotency,
+    /// How many attempts this call may make, if the policy allows as many; `u32::MAX` leaves it to the policy.
+    pub max_attempts: u32,
     /// What the backoff said before this attempt, as [`Verdict::Retry`] told; zero for the first.
     pub previous_delay: Duration,
     /// By when the whole call has to end.
@@ -114,7 +117,8 @@ impl Retry {
     ///
     /// The attempt itself is recorded with the budget before this: the budget then knows how it ended.
     pub fn decide(&self, now: Instant, entropy: u64, failure: &Failure, budget: &mut Budget) -> Verdict {
-        let Failure { attempt, outcome, idempotency, previous_delay, deadline } = *failure;
+        let Failure { attempt, outcome, idempotency, max_attempts, previous_delay, deadline } = *failure;
+        let max_attempts = self.max_attempts.min(max_attempts).max(1);
         if outcome.kind() == OutcomeKind::Permanent {
             return Verdict::Stop(Rejected::Permanent);
         }
@@ -124,8 +128,8 @@ impl Retry {
         if idempotency == Idempotency::NotIdempotent && outcome.processed() == Processed::Maybe {
             return Verdict::Stop(Rejected::NotIdempotent);
         }
-        if attempt >= self.max_attempts {
-            return Verdict::Stop(Rejected::AttemptsSpent { max_attempts: self.max_attempts });
+        if attempt >= max_attempts {
+            return Verdict::Stop(Rejected::AttemptsSpent { max_attempts });
         }
         if now >= deadline {
             return Verdict::Stop(Rejected::DeadlineExceeded { deadline });

@@ -1,4 +1,4 @@
-//! The one async loop: drives a [`Call`] over a [`Timer`], without an allocator and on no runtime in particular.
+//! The one async loop: drives a [`Call`](crate::pipeline::Call) over a [`Timer`], without an allocator and on no runtime in particular.
 //!
 //! ```
 //! use core::cell::{Cell, RefCell};
@@ -26,6 +26,10 @@
 //! # Ok::<(), steadfast_core::settings::InvalidSetting>(())
 //! ```
 //!
+//! [`Runner::call`] runs one attempt at a time; [`Runner::call_hedged`] two, if the pipeline has a
+//! [`Hedge`](crate::hedge::Hedge); [`Runner::call_blocking`] blocks the thread. All drive the same [`Call`](crate::pipeline::Call), and decide the
+//! same.
+//!
 //! # Cancel safety
 //!
 //! The future may be dropped at any await point. Its place in line goes to those behind it, tokens that it was granted
@@ -38,13 +42,21 @@ use core::pin::{Pin, pin};
 use core::task::{Context, Poll};
 use core::time::Duration;
 
-use crate::event::{Events, Observer};
+use crate::event::Observer;
+use crate::limits::Limiter;
 use crate::outcome::Outcome;
-use crate::pipeline::{Attempt, Call, CallOptions, Pipeline, Step};
-use crate::rate_limit::RateLimiter;
+use crate::pipeline::{Attempt, CallOptions, Pipeline, Step};
 use crate::rejected::Rejected;
 use crate::share::Share;
-use crate::time::{Instant, Timer};
+use crate::time::{BlockingTimer, Instant, Timer};
+
+mod driver;
+mod history;
+#[cfg(test)]
+mod tests;
+
+use driver::Driver;
+pub use history::{History, Past};
 
 /// What drives calls through one shared pipeline: where it is kept, how to wait, whom to tell.
 #[derive(Debug)]
@@ -62,12 +74,14 @@ pub struct Runner<'a, S, T, O = ()> {
 pub struct CallError<R> {
     /// Why no further attempt is made.
     pub rejected: Rejected,
-    /// What became of the last attempt.
+    /// What became of the attempt that ended last.
     pub last: LastAttempt<R>,
     /// How many attempts were started.
     pub attempts: u32,
     /// How long the call took, with all its waits.
     pub elapsed: Duration,
+    /// What became of each attempt that ended.
+    pub history: History,
 }
 
 /// What became of the last attempt of a call that did not succeed.
@@ -86,7 +100,7 @@ where
     S: Share<State = Pipeline<L>>,
     T: Timer,
     O: Observer,
-    L: RateLimiter,
+    L: Limiter,
 {
     /// Makes one call: runs `attempt` as often as the pipeline allows, until `classify` calls its result a success.
     ///
@@ -98,140 +112,204 @@ where
     pub async fn call<R, F>(
         &self,
         options: CallOptions,
-        mut entropy: impl FnMut() -> u64,
+        entropy: impl FnMut() -> u64,
         classify: impl Fn(&R) -> Outcome,
-        mut attempt: impl FnMut(Attempt) -> F,
+        attempt: impl FnMut(Attempt) -> F,
     ) -> Result<R, CallError<R>>
     where
         F: Future<Output = R>,
     {
-        let started = self.timer.now();
-        let mut driver = Driver {
-            pipeline: self.pipeline,
-            timer: self.timer,
-            observer: self.observer,
-            call: self.pipeline.with(|pipeline| pipeline.call(started, options)),
-            events: Events::new(),
-        };
+        let only = pin!(None);
+        self.run(options, entropy, classify, attempt, &mut [Lane::new(only)]).await
+    }
+
+    /// The same, and while an attempt takes long, the pipeline's hedge may send another beside it. Whichever is answered
+    /// first counts; the other is dropped.
+    ///
+    /// The future is larger by one attempt, and `attempt` is called while what it returned before still runs.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    pub async fn call_hedged<R, F>(
+        &self,
+        options: CallOptions,
+        entropy: impl FnMut() -> u64,
+        classify: impl Fn(&R) -> Outcome,
+        attempt: impl FnMut(Attempt) -> F,
+    ) -> Result<R, CallError<R>>
+    where
+        F: Future<Output = R>,
+    {
+        let (one, other) = (pin!(None), pin!(None));
+        let lanes = &mut [Lane::new(one), Lane::new(other)];
+        self.run(options.with_hedging(), entropy, classify, attempt, lanes).await
+    }
+
+    async fn run<R, F>(
+        &self,
+        options: CallOptions,
+        mut entropy: impl FnMut() -> u64,
+        classify: impl Fn(&R) -> Outcome,
+        mut attempt: impl FnMut(Attempt) -> F,
+        lanes: &mut [Lane<'_, F>],
+    ) -> Result<R, CallError<R>>
+    where
+        F: Future<Output = R>,
+    {
+        let mut driver = Driver::new(self.pipeline, self.timer, self.observer, options);
+        let mut last = LastAttempt::NotMade;
+        let mut sleep = pin!(None);
+        let mut sleeps_until = None;
+        poll_fn(|cx| {
+            // The timer may say that the time has come, and the clock that it has not. Once is a matter of rounding.
+            let mut early = 0;
+            loop {
+                // Answers before anything else: one that has come counts, however late it is seen.
+                while let Some((made, returned)) = lanes.iter_mut().find_map(|lane| lane.poll(cx)) {
+                    let outcome = classify(&returned);
+                    if outcome.is_success() {
+                        // The losers go first: their slots are not free while they run.
+                        lanes.iter_mut().for_each(Lane::clear);
+                    }
+                    driver.finish(entropy(), made, outcome);
+                    if outcome.is_success() {
+                        return Poll::Ready(Ok(returned));
+                    }
+                    last = LastAttempt::Returned(returned);
+                }
+                let until = match driver.ask(entropy(), cx.waker()) {
+                    Step::Wait(until) => until,
+                    Step::Start(leave) => {
+                        if let Some(lane) = lanes.iter_mut().find(|lane| lane.made.is_none()) {
+                            let made = Made { attempt: leave, started: self.timer.now() };
+                            lane.start(made, attempt(leave));
+                        }
+                        continue;
+                    }
+                    Step::Done(result) => {
+                        lanes.iter_mut().for_each(Lane::clear);
+                        let last = core::mem::replace(&mut last, LastAttempt::NotMade);
+                        return Poll::Ready(Err(driver.error(result, last)));
+                    }
+                };
+                if sleeps_until != Some(until) {
+                    sleeps_until = Some(until);
+                    sleep.set(Some(self.timer.sleep_until(until)));
+                }
+                let asleep: Option<Pin<&mut T::Sleep>> = sleep.as_mut().as_pin_mut();
+                if asleep.is_some_and(|sleep| sleep.poll(cx).is_pending()) {
+                    return Poll::Pending;
+                }
+                sleeps_until = None;
+                let now = self.timer.now();
+                while let Some(made) = lanes.iter_mut().find_map(|lane| lane.take_late(now)) {
+                    driver.time_out(entropy(), made);
+                    last = LastAttempt::TimedOut;
+                }
+                if now < until {
+                    early += 1;
+                    if early > 1 {
+                        // Let others run meanwhile.
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                }
+            }
+        })
+        .await
+    }
+}
+
+impl<S, T, O, L> Runner<'_, S, T, O>
+where
+    S: Share<State = Pipeline<L>>,
+    T: BlockingTimer,
+    O: Observer,
+    L: Limiter,
+{
+    /// Makes one call, and blocks the thread until it has ended.
+    ///
+    /// An attempt that blocks cannot be cancelled: `attempt` has to return by [`Attempt::until`] of its own accord, as with
+    /// a socket's timeout. One that returns late still counts.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    #[allow(clippy::result_large_err)] // There is no allocator to box it with, and it comes once for a call that failed.
+    pub fn call_blocking<R>(
+        &self,
+        options: CallOptions,
+        mut entropy: impl FnMut() -> u64,
+        classify: impl Fn(&R) -> Outcome,
+        mut attempt: impl FnMut(Attempt) -> R,
+    ) -> Result<R, CallError<R>> {
+        let waker = self.timer.waker();
+        let mut driver = Driver::new(self.pipeline, self.timer, self.observer, options);
         let mut last = LastAttempt::NotMade;
         loop {
-            let leave = match driver.next_attempt().await {
-                Ok(leave) => leave,
-                Err(rejected) => {
-                    let elapsed = self.timer.now() - started;
-                    return Err(CallError { rejected, last, attempts: driver.call.attempts(), elapsed });
-                }
-            };
-            last = match within(self.timer, leave.until, attempt(leave)).await {
-                Some(returned) => {
+            match driver.ask(entropy(), &waker) {
+                Step::Wait(until) => self.timer.wait_until(until),
+                Step::Start(leave) => {
+                    let made = Made { attempt: leave, started: self.timer.now() };
+                    let returned = attempt(leave);
                     let outcome = classify(&returned);
-                    driver.finish(entropy(), outcome);
+                    driver.finish(entropy(), made, outcome);
                     if outcome.is_success() {
                         return Ok(returned);
                     }
-                    LastAttempt::Returned(returned)
+                    last = LastAttempt::Returned(returned);
                 }
-                None => {
-                    driver.time_out(entropy());
-                    LastAttempt::TimedOut
-                }
-            };
+                Step::Done(result) => return Err(driver.error(result, last)),
+            }
         }
     }
 }
 
-/// A call, and what it takes to move it on. Dropping it abandons the call.
-struct Driver<'a, S, T, O, L>
-where
-    S: Share<State = Pipeline<L>>,
-    T: Timer,
-    O: Observer,
-    L: RateLimiter,
-{
-    pipeline: &'a S,
-    timer: &'a T,
-    observer: &'a O,
-    call: Call<L::Ticket>,
-    events: Events,
+/// An attempt that was started.
+#[derive(Clone, Copy, Debug)]
+struct Made {
+    attempt: Attempt,
+    started: Instant,
 }
 
-impl<S, T, O, L> Driver<'_, S, T, O, L>
-where
-    S: Share<State = Pipeline<L>>,
-    T: Timer,
-    O: Observer,
-    L: RateLimiter,
-{
-    /// Waits until the call wants its next attempt made, or says why there is none.
-    async fn next_attempt(&mut self) -> Result<Attempt, Rejected> {
-        let timer = self.timer;
-        wait_for(timer, |cx| match self.ask(cx) {
-            Step::Wait(until) => ControlFlow::Continue(until),
-            Step::Start(leave) => ControlFlow::Break(Ok(leave)),
-            // A call that succeeded has returned; nobody asks it again.
-            Step::Done(result) => ControlFlow::Break(Err(result.err().unwrap_or(Rejected::Abandoned))),
-        })
-        .await
+/// Where an attempt runs.
+struct Lane<'a, F> {
+    made: Option<Made>,
+    future: Pin<&'a mut Option<F>>,
+}
+
+impl<'a, F: Future> Lane<'a, F> {
+    const fn new(future: Pin<&'a mut Option<F>>) -> Self {
+        Self { made: None, future }
     }
 
-    /// Asks the call for its next step, and leaves our waker in the same breath: whoever moves us forward from now on
-    /// finds it.
-    fn ask(&mut self, cx: &Context<'_>) -> Step {
-        let Self { call, events, .. } = self;
-        let now = self.timer.now();
-        let step = with_wakes(self.pipeline, |pipeline| {
-            let step = call.poll(now, pipeline, events);
-            if let Step::Wait(_) = step {
-                call.watch(pipeline, cx.waker());
+    fn start(&mut self, made: Made, future: F) {
+        self.made = Some(made);
+        self.future.set(Some(future));
+    }
+
+    fn clear(&mut self) {
+        self.made = None;
+        self.future.set(None);
+    }
+
+    /// What the attempt returned, once. It is dropped then.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Option<(Made, F::Output)> {
+        let made = self.made?;
+        match self.future.as_mut().as_pin_mut()?.poll(cx) {
+            Poll::Ready(returned) => {
+                self.clear();
+                Some((made, returned))
             }
-            step
-        });
-        self.events.report(now, self.observer);
-        step
+            Poll::Pending => None,
+        }
     }
 
-    fn finish(&mut self, entropy: u64, outcome: Outcome) {
-        self.tell(|call, now, pipeline, events| call.finish(now, entropy, outcome, pipeline, events));
+    /// Drops the attempt if its time is over.
+    fn take_late(&mut self, now: Instant) -> Option<Made> {
+        let late = self.made.filter(|made| now >= made.attempt.until)?;
+        self.clear();
+        Some(late)
     }
-
-    fn time_out(&mut self, entropy: u64) {
-        self.tell(|call, now, pipeline, events| call.time_out(now, entropy, pipeline, events));
-    }
-
-    /// Tells the call something, and then the observer what came of it.
-    fn tell(&mut self, tell: impl FnOnce(&mut Call<L::Ticket>, Instant, &mut Pipeline<L>, &mut Events)) {
-        let Self { call, events, .. } = self;
-        let now = self.timer.now();
-        with_wakes(self.pipeline, |pipeline| tell(call, now, pipeline, events));
-        self.events.report(now, self.observer);
-    }
-}
-
-impl<S, T, O, L> Drop for Driver<'_, S, T, O, L>
-where
-    S: Share<State = Pipeline<L>>,
-    T: Timer,
-    O: Observer,
-    L: RateLimiter,
-{
-    fn drop(&mut self) {
-        self.tell(Call::abandon);
-    }
-}
-
-/// Lends out the pipeline, and then, with the lock released, wakes whomever that moved forward in line.
-fn with_wakes<S, L, R>(pipeline: &S, f: impl FnOnce(&mut Pipeline<L>) -> R) -> R
-where
-    S: Share<State = Pipeline<L>>,
-    L: RateLimiter,
-{
-    let next = |pipeline: &mut Pipeline<L>| pipeline.rate_limit_mut().and_then(L::next_woken);
-    let (result, mut woken) = pipeline.with(|pipeline| (f(pipeline), next(pipeline)));
-    while let Some(due) = woken {
-        due.let_go();
-        woken = pipeline.with(next);
-    }
-    result
 }
 
 /// Asks until the answer is something else than to wait until some time, and sleeps meanwhile.
@@ -266,17 +344,3 @@ pub async fn wait_for<T: Timer, R>(timer: &T, mut ask: impl FnMut(&mut Context<'
     })
     .await
 }
-
-/// What `future` returns, if that is before `until`.
-async fn within<T: Timer, F: Future>(timer: &T, until: Instant, future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
-    let mut sleep = pin!(timer.sleep_until(until));
-    poll_fn(|cx| match future.as_mut().poll(cx) {
-        Poll::Ready(returned) => Poll::Ready(Some(returned)),
-        Poll::Pending => sleep.as_mut().poll(cx).map(|()| None),
-    })
-    .await
-}
-
-#[cfg(test)]
-mod tests;

@@ -20,6 +20,7 @@
 use core::fmt;
 use core::future::Future;
 use core::ops::{Add, AddAssign, Sub};
+use core::task::Waker;
 use core::time::Duration;
 
 mod manual;
@@ -123,9 +124,31 @@ pub trait Timer: Clock {
     fn sleep_until(&self, deadline: Instant) -> Self::Sleep;
 }
 
+/// Where an adapter says how to wait without a task to wake: by blocking the thread.
+pub trait BlockingTimer: Clock {
+    /// Blocks until `deadline`, never less, unless the [waker](Self::waker) is woken. A `deadline` that has passed returns
+    /// at once.
+    fn wait_until(&self, deadline: Instant);
+
+    /// What ends the wait of this thread early. By default nothing does.
+    fn waker(&self) -> Waker {
+        Waker::noop().clone()
+    }
+}
+
 impl<C: Clock + ?Sized> Clock for &C {
     fn now(&self) -> Instant {
         (**self).now()
+    }
+}
+
+impl<T: BlockingTimer + ?Sized> BlockingTimer for &T {
+    fn wait_until(&self, deadline: Instant) {
+        (**self).wait_until(deadline);
+    }
+
+    fn waker(&self) -> Waker {
+        (**self).waker()
     }
 }
 

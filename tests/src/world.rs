@@ -4,7 +4,7 @@
 //! use steadfast_core::circuit_breaker::CircuitBreaker;
 //! use steadfast_tests::world::{World, millis, minutes, only, seconds};
 //!
-//! let breaker = CircuitBreaker::builder().failure_threshold(5).open_for(seconds(30)).build()?;
+//! let breaker = CircuitBreaker::builder().failure_threshold(5).open_for(seconds(30)).open_jitter(0).build()?;
 //! let world = World::outage(minutes(1)..minutes(21)).caller_every(millis(10));
 //! let report = world.play(only(breaker));
 //!
@@ -69,8 +69,8 @@ use std::time::Duration;
 use fastrand::Rng;
 use steadfast_core::circuit_breaker::CircuitBreaker;
 use steadfast_core::event::Observer;
+use steadfast_core::limits::Limiter;
 use steadfast_core::pipeline::{CallOptions, Pipeline};
-use steadfast_core::rate_limit::RateLimiter;
 use steadfast_core::retry::Retry;
 use steadfast_core::time::Instant;
 
@@ -167,12 +167,12 @@ impl World {
     }
 
     /// Plays it all, with a pipeline for each client from its number.
-    pub fn play<L: RateLimiter>(&self, fleet: impl FnMut(usize) -> Pipeline<L>) -> Report {
+    pub fn play<L: Limiter>(&self, fleet: impl FnMut(usize) -> Pipeline<L>) -> Report {
         self.start(fleet, &()).finish()
     }
 
     /// Plays it all, and tells `observer` every decision.
-    pub fn play_observed<L: RateLimiter, O: Observer>(
+    pub fn play_observed<L: Limiter, O: Observer>(
         &self,
         fleet: impl FnMut(usize) -> Pipeline<L>,
         observer: &O,
@@ -181,7 +181,7 @@ impl World {
     }
 
     /// Sets the scene, and leaves it to the caller how far to play.
-    pub fn start<'w, L: RateLimiter, O: Observer>(
+    pub fn start<'w, L: Limiter, O: Observer>(
         &'w self,
         fleet: impl FnMut(usize) -> Pipeline<L>,
         observer: &'w O,

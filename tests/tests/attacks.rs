@@ -11,9 +11,10 @@ use std::task::Wake;
 use proptest::prelude::*;
 use steadfast_core::backoff::{Backoff, Jitter};
 use steadfast_core::event::Events;
+use steadfast_core::limits::{Admission, Limiter};
 use steadfast_core::outcome::Outcome;
 use steadfast_core::pipeline::{CallOptions, Pipeline, Step};
-use steadfast_core::rate_limit::{Admission, Quota, RateLimiter, Refusal, Reservation, TokenBucket};
+use steadfast_core::rate_limit::{Quota, Refusal, Reservation, TokenBucket};
 use steadfast_core::time::{Clock, Instant, ManualClock, Timer};
 use steadfast_executor::{Demand, Line, RateLimit, Ticket};
 
@@ -71,10 +72,10 @@ proptest! {
 #[test]
 fn leaving_the_line_twice_admits_more_than_the_burst_at_once() {
     let mut line = Line::new(ten_per_second(10));
-    let a = RateLimiter::join(&mut line, ms(0), 5, Instant::MAX).unwrap();
-    let b = RateLimiter::join(&mut line, ms(0), 5, Instant::MAX).unwrap();
+    let a = Limiter::join(&mut line, ms(0), 5, 0, Instant::MAX).unwrap();
+    let b = Limiter::join(&mut line, ms(0), 5, 0, Instant::MAX).unwrap();
     line.leave(ms(0), a);
-    let _used = RateLimiter::join(&mut line, ms(300), 8, ms(301)).unwrap();
+    let _used = Limiter::join(&mut line, ms(300), 8, 0, ms(301)).unwrap();
     line.leave(ms(300), b);
     assert_eq!(line.available(ms(300))[0], 2);
 }
@@ -122,11 +123,11 @@ fn a_call_in_line_starts_before_retry_after() {
     let mut events = Events::new();
     let mut first = pipeline.call(ms(0), CallOptions::idempotent());
     let mut second = pipeline.call(ms(0), CallOptions::idempotent());
-    assert!(matches!(first.poll(ms(0), &mut pipeline, &mut events), Step::Start(_)));
-    assert_eq!(second.poll(ms(0), &mut pipeline, &mut events), Step::Wait(ms(1000)));
+    assert!(matches!(first.poll(ms(0), 0, &mut pipeline, &mut events), Step::Start(_)));
+    assert_eq!(second.poll(ms(0), 0, &mut pipeline, &mut events), Step::Wait(ms(1000)));
     let come_back = Outcome::throttled().with_retry_after(Duration::from_secs(10));
-    first.finish(ms(0), 0, come_back, &mut pipeline, &mut events);
-    let step = second.poll(ms(1000), &mut pipeline, &mut events);
+    first.finish(ms(0), 0, 1, come_back, &mut pipeline, &mut events);
+    let step = second.poll(ms(1000), 0, &mut pipeline, &mut events);
     assert!(!matches!(step, Step::Start(_)), "{step:?} at 1 s; the server said 10 s");
 }
 
@@ -134,9 +135,9 @@ fn a_call_in_line_starts_before_retry_after() {
 #[test]
 fn a_waiter_that_was_granted_starts_before_retry_after() {
     let mut line = Line::new(ten_per_second(2));
-    let _used = RateLimiter::join(&mut line, ms(0), 2, Instant::MAX).unwrap();
-    let mut first = RateLimiter::join(&mut line, ms(0), 1, Instant::MAX).unwrap();
-    let mut second = RateLimiter::join(&mut line, ms(0), 1, Instant::MAX).unwrap();
+    let _used = Limiter::join(&mut line, ms(0), 2, 0, Instant::MAX).unwrap();
+    let mut first = Limiter::join(&mut line, ms(0), 1, 0, Instant::MAX).unwrap();
+    let mut second = Limiter::join(&mut line, ms(0), 1, 0, Instant::MAX).unwrap();
     assert_eq!(line.poll(ms(200), &mut first), Admission::Granted); // This grants both.
     line.block_until(ms(10_000));
     assert!(matches!(line.poll(ms(201), &mut second), Admission::Wait(until) if until >= ms(10_000)));
@@ -146,9 +147,9 @@ fn a_waiter_that_was_granted_starts_before_retry_after() {
 #[test]
 fn a_forgotten_waiter_is_passed() {
     let mut line = Line::new(ten_per_second(1));
-    let _used = RateLimiter::join(&mut line, ms(0), 1, Instant::MAX).unwrap();
-    let _forgotten = RateLimiter::join(&mut line, ms(0), 1, Instant::MAX).unwrap();
-    let mut behind = RateLimiter::join(&mut line, ms(0), 1, Instant::MAX).unwrap();
+    let _used = Limiter::join(&mut line, ms(0), 1, 0, Instant::MAX).unwrap();
+    let _forgotten = Limiter::join(&mut line, ms(0), 1, 0, Instant::MAX).unwrap();
+    let mut behind = Limiter::join(&mut line, ms(0), 1, 0, Instant::MAX).unwrap();
     assert_eq!(line.poll(ms(0), &mut behind), Admission::Wait(ms(200)));
     assert_eq!(line.poll(ms(200), &mut behind), Admission::Wait(ms(300)));
     assert_eq!(line.poll(ms(300), &mut behind), Admission::Granted);
@@ -254,10 +255,10 @@ fn six_hundred_million_a_second_are_four_hundred() {
 #[test]
 fn available_forgets_that_the_line_has_had_its_turn() {
     let mut line = Line::new(ten_per_second(5));
-    let _used = RateLimiter::join(&mut line, ms(0), 5, Instant::MAX).unwrap();
-    let _forgotten: Ticket = RateLimiter::join(&mut line, ms(0), 1, Instant::MAX).unwrap();
+    let _used = Limiter::join(&mut line, ms(0), 5, 0, Instant::MAX).unwrap();
+    let _forgotten: Ticket = Limiter::join(&mut line, ms(0), 1, 0, Instant::MAX).unwrap();
     let available = line.available(ms(10_000))[0];
-    assert!(RateLimiter::join(&mut line, ms(10_000), 4, ms(10_001)).is_ok());
+    assert!(Limiter::join(&mut line, ms(10_000), 4, 0, ms(10_001)).is_ok());
     assert_eq!(available, 4);
 }
 
@@ -308,7 +309,7 @@ fn a_line_in_a_ref_cell_wakes_nobody() {
     use steadfast_core::run::Runner;
     let world = World::default();
     let limit = TokenBucket::new(Quota::per_second(1).unwrap());
-    let pipeline = Pipeline::builder().rate_limit(limit).build().unwrap().map_rate_limit(Line::before);
+    let pipeline = Pipeline::builder().rate_limit(limit).build().unwrap().map_limits(Line::before);
     let pipeline = RefCell::new(pipeline);
     let runner = Runner { pipeline: &pipeline, timer: &world, observer: &() };
     let call = || runner.call(CallOptions::idempotent(), || 0, |()| Outcome::success(), |_| async {});

@@ -177,7 +177,7 @@ proptest! {
             return Ok(());
         };
         let idempotency = if idempotent { Idempotency::Idempotent } else { Idempotency::NotIdempotent };
-        let failure = Failure { attempt, outcome, idempotency, previous_delay, deadline: ns(deadline) };
+        let failure = Failure { attempt, outcome, idempotency, max_attempts: u32::MAX, previous_delay, deadline: ns(deadline) };
         let mut budget = one_retry();
         let charge = budget.withdraw(ns(0), 0, Cause::Hedge).expect("there is one");
         if paid {
@@ -227,7 +227,7 @@ proptest! {
         for (attempt, (takes, outcome)) in (1..).zip(attempts) {
             let ended = now + takes;
             let idempotency = Idempotency::Idempotent;
-            let failure = Failure { attempt, outcome, idempotency, previous_delay, deadline };
+            let failure = Failure { attempt, outcome, idempotency, max_attempts: u32::MAX, previous_delay, deadline };
             match retry.decide(ended, entropy(), &failure, &mut budget) {
                 Verdict::Retry { at, delay, .. } => {
                     prop_assert!(at >= ended && at < deadline && attempt < max_attempts);
@@ -320,6 +320,7 @@ fn a_hostile_hint_is_an_answer() {
                 attempt: 1,
                 outcome: Outcome::throttled().with_retry_after(hint),
                 idempotency: Idempotency::Idempotent,
+                max_attempts: u32::MAX,
                 previous_delay: Duration::ZERO,
                 deadline,
             };
@@ -339,6 +340,7 @@ fn four_attempts_against_a_hint_of_five_seconds_take_fifteen() {
             attempt,
             outcome: Outcome::throttled().with_retry_after(millis(5_000)),
             idempotency: Idempotency::Idempotent,
+            max_attempts: u32::MAX,
             previous_delay: Duration::ZERO,
             deadline: Instant::MAX,
         };

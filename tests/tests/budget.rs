@@ -143,7 +143,9 @@ struct RatioModel {
 
 impl Model for RatioModel {
     fn ask(&mut self, now: u64, cause: Option<Cause>, _entropy: u64) -> Option<How> {
-        let Some(_) = cause else { return Some(How::Free) };
+        if matches!(cause, None | Some(Cause::Throttled)) {
+            return Some(How::Free);
+        }
         let count = |times: &[u64]| times.iter().filter(|then| within(now, **then, self.window)).count() as u64;
         if (count(&self.paid) + 1) * 100 <= count(&self.successes) * self.percent {
             self.paid.push(now);

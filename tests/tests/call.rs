@@ -6,6 +6,7 @@ use core::time::Duration;
 
 use proptest::prelude::*;
 use steadfast_core::circuit_breaker::CircuitBreaker;
+use steadfast_core::concurrency::ConcurrencyLimit;
 use steadfast_core::event::{Event, Events, Observer};
 use steadfast_core::outcome::{Idempotency, Outcome, OutcomeKind, Processed};
 use steadfast_core::pipeline::{Attempt, Call, CallOptions, Pipeline, Step};
@@ -17,6 +18,8 @@ use steadfast_executor::{Line, Ticket};
 
 use crate::support::{bucket, config, millis, ms, quota};
 
+/// How many attempts may be under way at once.
+const SLOTS: u32 = 3;
 const MAX_ATTEMPTS: u32 = 3;
 const BURST: u32 = 4;
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -98,8 +101,9 @@ impl Script {
             .attempt_timeout(TIMEOUT)
             .retry(Retry::builder().max_attempts(MAX_ATTEMPTS).build().unwrap())
             .circuit_breaker(CircuitBreaker::builder().failure_threshold(3).open_for(millis(700)).build().unwrap())
-            .rate_limit(bucket(BURST));
-        let pipeline = pipeline.build().unwrap().map_rate_limit(Line::before);
+            .rate_limit(bucket(BURST))
+            .concurrency_limit(ConcurrencyLimit::fixed(SLOTS).build().unwrap());
+        let pipeline = pipeline.build().unwrap().map_limits(Line::before);
         Self { pipeline, now: ms(0), calls: Vec::new(), starts: Vec::new() }
     }
 
@@ -117,7 +121,8 @@ impl Script {
 
     fn poll(&mut self, i: usize) {
         let mut step = None;
-        let events = self.tell(i, |known, now, pipeline, events| step = Some(known.call.poll(now, pipeline, events)));
+        let events =
+            self.tell(i, |known, now, pipeline, events| step = Some(known.call.poll(now, 0, pipeline, events)));
         let (known, now) = (&mut self.calls[i], self.now);
         known.waits_until = None;
         match step.expect("it was polled") {
@@ -130,11 +135,13 @@ impl Script {
                 assert!(events.contains(&Event::AttemptStarted { attempt: number, until }));
                 known.running = true;
                 self.starts.push((now, known.weight));
+                let running = self.calls.iter().filter(|known| known.running).count();
+                assert!(running <= SLOTS as usize, "{running} at once");
             }
             Step::Wait(until) => {
                 known.waits_until = Some(until).filter(|_| !known.running);
                 assert!(until > now || known.running, "told to wait for {until} at {now}");
-                assert!(until < known.deadline || known.running, "waits past its deadline");
+                assert!(until <= known.deadline || known.running, "waits past its deadline");
                 assert!(!events.iter().any(|event| matches!(event, Event::AttemptStarted { .. })));
             }
             Step::Done(result) => {
@@ -216,13 +223,14 @@ impl Script {
             Op::Poll(i) => self.poll(i % count),
             Op::Finish(i, outcome, dice) => {
                 let events = self.tell(i % count, |known, now, pipeline, events| {
-                    known.call.finish(now, dice, outcome, pipeline, events);
+                    known.call.finish(now, dice, known.started, outcome, pipeline, events);
                 });
                 self.end(i % count, outcome, &events);
             }
             Op::TimeOut(i, dice) => {
-                let events = self
-                    .tell(i % count, |known, now, pipeline, events| known.call.time_out(now, dice, pipeline, events));
+                let events = self.tell(i % count, |known, now, pipeline, events| {
+                    known.call.time_out(now, dice, known.started, pipeline, events);
+                });
                 self.end(i % count, Outcome::transient(), &events);
             }
             Op::Abandon(i) => {
@@ -231,9 +239,14 @@ impl Script {
                     self.poll(i % count);
                 }
                 let ended = self.calls[i % count].ended;
-                let events =
+                let mut events =
                     self.tell(i % count, |known, now, pipeline, events| known.call.abandon(now, pipeline, events));
-                assert_eq!(events, if ended { vec![] } else { vec![Event::Abandoned] });
+                // What the breaker makes of it is told too.
+                events.retain(|event| !matches!(event, Event::LateResult { outcome: None }));
+                let known = &self.calls[i % count];
+                let cancelled = known.running.then_some(Event::AttemptCancelled { attempt: known.started });
+                let abandoned = (!ended).then_some(Event::Abandoned);
+                assert_eq!(events, cancelled.into_iter().chain(abandoned).collect::<Vec<_>>());
                 let known = &mut self.calls[i % count];
                 (known.running, known.ended, known.waits_until) = (false, true, None);
             }
@@ -248,6 +261,7 @@ fn check_rejected(rejected: &Rejected, now: Instant, known: &Known) {
         Rejected::RateLimited { retry_at, deadline } => {
             assert!(retry_at >= deadline && (known.ended || *retry_at > now));
         }
+        Rejected::NoSlot { deadline } => assert!(known.ended || now >= *deadline),
         Rejected::AttemptsSpent { max_attempts } => assert!(known.started == *max_attempts),
         _ => assert!(known.ended, "{rejected:?} comes from an attempt"),
     }
@@ -303,23 +317,24 @@ fn an_abandoned_call_leaves_bucket_and_breaker_as_they_were() {
         let limit = TokenBucket::new(quota(10, Duration::from_secs(1), burst));
         let mut pipeline = Pipeline::builder().rate_limit(limit).build().unwrap();
         let (mut events, taken) = (Events::new(), if matches!(stage, Stage::InLine) { burst } else { 1 });
-        pipeline.rate_limit_mut().unwrap().try_acquire(ms(0), taken).unwrap();
+        let limits = pipeline.limits_mut().rate_limits_mut().unwrap();
+        limits.try_acquire(ms(0), [taken]).unwrap();
         let mut call = pipeline.call(ms(0), CallOptions::idempotent());
         if !matches!(stage, Stage::NeverPolled) {
-            let step = call.poll(ms(0), &mut pipeline, &mut events);
+            let step = call.poll(ms(0), 0, &mut pipeline, &mut events);
             assert_eq!(matches!(step, Step::Start(_)), !matches!(stage, Stage::InLine));
         }
         match stage {
-            Stage::BackingOff => call.finish(ms(0), 0, Outcome::transient(), &mut pipeline, &mut events),
-            Stage::Ended => call.finish(ms(0), 0, Outcome::success(), &mut pipeline, &mut events),
+            Stage::BackingOff => call.finish(ms(0), 0, 1, Outcome::transient(), &mut pipeline, &mut events),
+            Stage::Ended => call.finish(ms(0), 0, 1, Outcome::success(), &mut pipeline, &mut events),
             Stage::NeverPolled | Stage::InLine | Stage::Running => {}
         }
         call.abandon(ms(0), &mut pipeline, &mut events);
         call.abandon(ms(0), &mut pipeline, &mut events); // Twice is once.
-        assert!(matches!(call.poll(ms(0), &mut pipeline, &mut events), Step::Done(_)));
+        assert!(matches!(call.poll(ms(0), 0, &mut pipeline, &mut events), Step::Done(_)));
         assert_eq!(pipeline.circuit_breaker_mut().unwrap().check(ms(0)), Ok(()));
-        let bucket = pipeline.rate_limit_mut().unwrap();
-        assert_eq!(bucket.available(ms(0)), burst - taken - spent, "{stage:?}");
-        assert_eq!(bucket.available(ms(100)), (burst - taken - spent + 1).min(burst), "{stage:?}");
+        let limits = pipeline.limits();
+        assert_eq!(limits.available(ms(0)), [burst - taken - spent], "{stage:?}");
+        assert_eq!(limits.available(ms(100)), [(burst - taken - spent + 1).min(burst)], "{stage:?}");
     }
 }

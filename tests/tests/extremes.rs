@@ -7,9 +7,10 @@ use proptest::prelude::*;
 use steadfast_core::backoff::{Backoff, Growth, Jitter};
 use steadfast_core::circuit_breaker::CircuitBreaker;
 use steadfast_core::event::Events;
+use steadfast_core::limits::Limiter;
 use steadfast_core::outcome::{Outcome, OutcomeKind};
 use steadfast_core::pipeline::{CallOptions, Pipeline, Step};
-use steadfast_core::rate_limit::{Quota, RateLimiter, Refusal, TokenBucket};
+use steadfast_core::rate_limit::{Quota, Refusal, TokenBucket};
 use steadfast_core::retry::Retry;
 use steadfast_core::time::{Clock, Instant, ManualClock, Timer};
 use steadfast_executor::Line;
@@ -83,7 +84,7 @@ proptest! {
                     _ => prop_assert!(bucket.available(*now) <= quota.burst()),
                 }
                 match what {
-                    0 | 1 => tickets.extend(RateLimiter::join(&mut line, *now, *n, *other)),
+                    0 | 1 => tickets.extend(Limiter::join(&mut line, *now, *n, 0, *other)),
                     2 => line.block_until(*other),
                     3 => drop(tickets.pop().map(|ticket| line.leave(*now, ticket))),
                     4 => tickets.iter_mut().for_each(|ticket| { line.poll(*now, ticket); }),
@@ -134,15 +135,15 @@ proptest! {
         let options = CallOptions::idempotent().with_weight(NonZeroU32::new(weight).unwrap_or(NonZeroU32::MIN));
         let (mut call, mut events) = (pipeline.call(script[0].0, options), Events::new());
         for (i, (now, outcome, entropy)) in script.into_iter().enumerate() {
-            match call.poll(now, &mut pipeline, &mut events) {
+            match call.poll(now, entropy, &mut pipeline, &mut events) {
                 Step::Start(attempt) => prop_assert!(attempt.until <= call.deadline() && attempt.number <= retry.max_attempts()),
                 Step::Wait(_) => {}
                 Step::Done(_) => break,
             }
             match i % 7 {
                 6 => call.abandon(now, &mut pipeline, &mut events),
-                5 => call.time_out(now, entropy, &mut pipeline, &mut events),
-                _ => call.finish(now, entropy, outcome, &mut pipeline, &mut events),
+                5 => call.time_out(now, entropy, call.attempts(), &mut pipeline, &mut events),
+                _ => call.finish(now, entropy, call.attempts(), outcome, &mut pipeline, &mut events),
             }
             events.report(now, &());
         }

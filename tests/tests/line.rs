@@ -4,7 +4,8 @@ use core::cell::RefCell;
 use core::time::Duration;
 
 use proptest::prelude::*;
-use steadfast_core::rate_limit::{Admission, Quota, RateLimiter, Refusal};
+use steadfast_core::limits::{Admission, Limiter};
+use steadfast_core::rate_limit::{Quota, Refusal};
 use steadfast_core::time::{Clock, Instant};
 use steadfast_executor::{Demand, Line, RateLimit};
 
@@ -91,11 +92,11 @@ proptest! {
         ahead in 0..20_u32, burst in 1..5_u32, weight in 1..5_u32, late in -1..2_i64,
     ) {
         let mut line = Line::new(ten_per_second(burst));
-        let _used = RateLimiter::join(&mut line, ms(0), burst, Instant::MAX).unwrap();
-        let ahead: Vec<_> = (0..ahead).map(|_| RateLimiter::join(&mut line, ms(0), 1, Instant::MAX).unwrap()).collect();
+        let _used = Limiter::join(&mut line, ms(0), burst, 0, Instant::MAX).unwrap();
+        let ahead: Vec<_> = (0..ahead).map(|_| Limiter::join(&mut line, ms(0), 1, 0, Instant::MAX).unwrap()).collect();
         let turn = ms((ahead.len() as u64 + u64::from(weight)) * 100);
         let deadline = ns(turn.as_nanos().saturating_add_signed(late));
-        match RateLimiter::join(&mut line, ms(0), weight, deadline) {
+        match line.join(ms(0), Demand::of([weight]).before(deadline)) {
             Ok(mut ticket) => {
                 prop_assert!(late > 0 && weight <= burst);
                 prop_assert_eq!(line.poll(ms(0), &mut ticket), Admission::Wait(turn));

@@ -4,7 +4,8 @@ use core::cell::RefCell;
 use core::time::Duration;
 
 use proptest::prelude::*;
-use steadfast_core::rate_limit::{Admission, RateLimiter, Refusal};
+use steadfast_core::limits::{Admission, Limiter};
+use steadfast_core::rate_limit::Refusal;
 use steadfast_core::time::{Clock, Instant};
 use steadfast_executor::{Demand, Line, RateLimit};
 
@@ -56,8 +57,8 @@ fn another_debt_takes_away_what_was_granted() {
 #[test]
 fn another_quota_takes_away_what_was_granted() {
     let mut line = Line::new(ten_per_second(3));
-    let _used = RateLimiter::join(&mut line, ms(0), 3, Instant::MAX).unwrap();
-    let mut waits = RateLimiter::join(&mut line, ms(0), 3, Instant::MAX).unwrap();
+    let _used = Limiter::join(&mut line, ms(0), 3, 0, Instant::MAX).unwrap();
+    let mut waits = Limiter::join(&mut line, ms(0), 3, 0, Instant::MAX).unwrap();
     assert_eq!(line.available(ms(300)), [0]); // This grants it.
     line.set_quota(ms(301), 0, quota(1, Duration::from_secs(1), 3));
     assert_eq!(line.poll(ms(301), &mut waits), Admission::Granted);
@@ -67,9 +68,9 @@ fn another_quota_takes_away_what_was_granted() {
 #[test]
 fn what_others_give_back_takes_away_what_was_granted() {
     let mut line = Line::new(ten_per_second(10));
-    let _used = RateLimiter::join(&mut line, ms(0), 10, Instant::MAX).unwrap();
-    let mut waits = RateLimiter::join(&mut line, ms(0), 3, Instant::MAX).unwrap();
-    let [later, _last] = [0; 2].map(|_| RateLimiter::join(&mut line, ms(1_000), 3, Instant::MAX).unwrap());
+    let _used = Limiter::join(&mut line, ms(0), 10, 0, Instant::MAX).unwrap();
+    let mut waits = Limiter::join(&mut line, ms(0), 3, 0, Instant::MAX).unwrap();
+    let [later, _last] = [0; 2].map(|_| Limiter::join(&mut line, ms(1_000), 3, 0, Instant::MAX).unwrap());
     line.leave(ms(1_000), later);
     assert_eq!(line.available(ms(1_000)), [4]);
     assert_eq!(line.poll(ms(1_001), &mut waits), Admission::Granted);
@@ -80,25 +81,25 @@ fn what_others_give_back_takes_away_what_was_granted() {
 #[test]
 fn who_can_never_be_served_counts_against_those_behind() {
     let mut line = Line::new(ten_per_second(100));
-    let _used = RateLimiter::join(&mut line, ms(0), 100, Instant::MAX).unwrap();
-    let _first = RateLimiter::join(&mut line, ms(0), 5, Instant::MAX).unwrap();
-    let mut never = RateLimiter::join(&mut line, ms(0), 100, Instant::MAX).unwrap();
+    let _used = Limiter::join(&mut line, ms(0), 100, 0, Instant::MAX).unwrap();
+    let _first = Limiter::join(&mut line, ms(0), 5, 0, Instant::MAX).unwrap();
+    let mut never = Limiter::join(&mut line, ms(0), 100, 0, Instant::MAX).unwrap();
     line.set_quota(ms(0), 0, ten_per_second(10));
-    let behind = RateLimiter::join(&mut line, ms(0), 1, ms(5_000)).map(drop);
+    let behind = Limiter::join(&mut line, ms(0), 1, 0, ms(5_000)).map(drop);
     let told = line.poll(ms(0), &mut never);
-    assert_eq!((behind, told), (Ok(()), Admission::Refused(Refusal::Never { tokens: 100, burst: 10 })));
+    assert_eq!((behind, told), (Ok(()), Admission::Refused(Refusal::Never { tokens: 100, burst: 10 }.into())));
 }
 
 /// The same with a quota that has changed after a grant has expired: it is told at once.
 #[test]
 fn whose_grant_has_expired_is_told_never_at_once() {
     let mut line = Line::new(ten_per_second(5));
-    let _used = RateLimiter::join(&mut line, ms(0), 5, Instant::MAX).unwrap();
-    let mut waits = RateLimiter::join(&mut line, ms(0), 5, Instant::MAX).unwrap();
+    let _used = Limiter::join(&mut line, ms(0), 5, 0, Instant::MAX).unwrap();
+    let mut waits = Limiter::join(&mut line, ms(0), 5, 0, Instant::MAX).unwrap();
     assert_eq!(line.available(ms(500)), [0]); // Granted.
     assert_eq!(line.available(ms(60_000)), [5]); // Expired.
     line.set_quota(ms(60_000), 0, ten_per_second(1));
-    assert_eq!(line.poll(ms(60_000), &mut waits), Admission::Refused(Refusal::Never { tokens: 5, burst: 1 }));
+    assert_eq!(line.poll(ms(60_000), &mut waits), Admission::Refused(Refusal::Never { tokens: 5, burst: 1 }.into()));
 }
 
 #[derive(Clone, Copy, Debug)]

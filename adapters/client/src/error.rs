@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use steadfast_core::rejected::Rejected;
-use steadfast_core::run::{CallError, LastAttempt};
+use steadfast_core::run::{CallError, History, LastAttempt};
 use steadfast_core::time::Instant;
 
 use crate::answer::{Answer, Head, retry_after};
@@ -59,6 +59,9 @@ pub enum Error {
     /// [`Failure::rejected`] names the breaker.
     #[error("{0}: not sent")]
     CircuitOpen(Box<Failure>),
+    /// No slot came free under the concurrency limit; nothing was sent.
+    #[error("{0}: too many at once")]
+    ConcurrencyLimited(Box<Failure>),
     /// The server does not know who we are, or does not let us (401, 403).
     #[error("{0}: not authorised")]
     Authentication(Box<Failure>),
@@ -100,6 +103,7 @@ pub struct Failure {
     pub(crate) target: String,
     pub(crate) attempts: u32,
     pub(crate) elapsed: Duration,
+    pub(crate) history: History,
     pub(crate) rejected: Option<Rejected>,
     pub(crate) head: Option<Head>,
     pub(crate) body: Bytes,
@@ -114,6 +118,11 @@ impl Failure {
     /// How long the call took, with all waits and retries.
     pub fn elapsed(&self) -> Duration {
         self.elapsed
+    }
+
+    /// What became of each attempt that failed.
+    pub fn history(&self) -> &History {
+        &self.history
     }
 
     /// Why no further attempt was made; `None` if the last one brought a response that could not be used.
@@ -151,9 +160,9 @@ impl Failure {
 impl Error {
     /// What a call that did not succeed amounts to: what its last attempt brought, or why it never made one.
     pub(crate) fn of_call(target: String, error: CallError<(u32, Answer)>) -> Self {
-        let CallError { rejected, last, attempts, elapsed } = error;
+        let CallError { rejected, last, attempts, elapsed, history } = error;
         let failure =
-            |head, body| Box::new(Failure { target, attempts, elapsed, rejected: Some(rejected), head, body });
+            |head, body| Box::new(Failure { target, attempts, elapsed, history, rejected: Some(rejected), head, body });
         match last {
             LastAttempt::Returned((_, answer)) => {
                 let (what, head, body) = answer.into_parts();
@@ -163,7 +172,10 @@ impl Error {
             LastAttempt::NotMade => {
                 let failure = failure(None, Bytes::new());
                 match rejected {
-                    Rejected::CircuitOpen { .. } | Rejected::CircuitForcedOpen => Self::CircuitOpen(failure),
+                    Rejected::CircuitOpen { .. } | Rejected::CircuitForcedOpen | Rejected::Shed => {
+                        Self::CircuitOpen(failure)
+                    }
+                    Rejected::TooManyInFlight { .. } | Rejected::NoSlot { .. } => Self::ConcurrencyLimited(failure),
                     Rejected::RateLimited { .. } | Rejected::TooHeavy { .. } | Rejected::LineFull { .. } => {
                         Self::RateLimited(failure)
                     }
@@ -203,6 +215,7 @@ impl Error {
             Self::AttemptTimeout(failure)
             | Self::DeadlineExceeded(failure)
             | Self::RateLimited(failure)
+            | Self::ConcurrencyLimited(failure)
             | Self::CircuitOpen(failure)
             | Self::Authentication(failure)
             | Self::NotFound(failure)
@@ -221,7 +234,10 @@ impl Error {
     /// Whether the same call may succeed later: nothing was wrong with it, and repeating it does no harm.
     pub fn is_retryable(&self) -> bool {
         match self.failure().and_then(Failure::rejected) {
-            None | Some(Rejected::Permanent | Rejected::NotIdempotent | Rejected::TooHeavy { .. }) => false,
+            None
+            | Some(
+                Rejected::Permanent | Rejected::NotIdempotent | Rejected::RetryForbidden | Rejected::TooHeavy { .. },
+            ) => false,
             Some(_) => true,
         }
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use serde::de::DeserializeOwned;
+use steadfast_core::run::History;
 
 use crate::answer::{Answer, Head};
 use crate::error::{Error, Failure, What};
@@ -26,7 +27,8 @@ impl Response {
                 Ok(Self { head, body, target, attempts, elapsed })
             }
             (what, head) => {
-                let failure = Failure { target, attempts, elapsed, rejected: None, head, body };
+                let failure =
+                    Failure { target, attempts, elapsed, history: History::default(), rejected: None, head, body };
                 Err(Error::of_attempt(what, Box::new(failure)))
             }
         }
@@ -78,6 +80,7 @@ impl Response {
 
     fn into_failure(self) -> Box<Failure> {
         Box::new(Failure {
+            history: History::default(),
             target: self.target,
             attempts: self.attempts,
             elapsed: self.elapsed,

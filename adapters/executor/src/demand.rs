@@ -1,14 +1,5 @@
 use steadfast_core::time::Instant;
 
-/// What one of several limits counts, where a call's weight is a single number.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Counts {
-    /// Each call as one, whatever it weighs.
-    Calls,
-    /// Each call as what it weighs.
-    Weight,
-}
-
 /// What is asked of a line: how much of each limit, by when, and how urgently.
 ///
 /// A number, or an array with one for each limit, is a demand without a deadline and of no priority.

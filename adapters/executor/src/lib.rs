@@ -19,6 +19,7 @@
 //! ```
 //!
 //! - [`RateLimit`] is a rate limit that tasks await.
+//! - [`ConcurrencyLimit`] is a limit on how many operations run at once.
 //! - [`KeyedRateLimit`] is a quota for each of many keys, shared by threads.
 //! - [`SharedPipeline`] makes whole calls through one [`Pipeline`](steadfast_core::pipeline::Pipeline) from many tasks.
 //! - [`Line`] is the line in which both wait: first come, first served, as a state machine.
@@ -33,17 +34,21 @@
 
 use std::sync::PoisonError;
 
+mod concurrency;
 mod demand;
 mod keyed;
 mod line;
 mod pipeline;
 mod rate_limit;
+mod run;
 
-pub use demand::{Counts, Demand};
+pub use concurrency::{ConcurrencyLimit, Slot};
+pub use demand::Demand;
 pub use keyed::KeyedRateLimit;
 pub use line::{Line, Ticket};
 pub use pipeline::SharedPipeline;
 pub use rate_limit::{Held, RateLimit};
+pub use run::Retryable;
 
 /// What threads share is tried under every interleaving by the models in `tests/loom`, with loom's locks for these.
 mod sync {

@@ -2,12 +2,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::task::Waker;
 use std::time::Duration;
 
-use steadfast_core::rate_limit::{
-    Admission, Quota, RateLimiter, RateLimits, Refusal, RefusedBy, Reservations, TokenBucket, Woken,
-};
+use steadfast_core::concurrency::ConcurrencyLimit;
+use steadfast_core::limits::{self, Admission, Grant, Learned, Limiter, Limits, Missing, Woken};
+use steadfast_core::outcome::OutcomeKind;
+use steadfast_core::rate_limit::{Quota, Refusal, TokenBucket};
+use steadfast_core::settings::InvalidSetting;
 use steadfast_core::time::Instant;
 
-use crate::demand::{Counts, Demand};
+use crate::demand::Demand;
 
 mod queue;
 mod ticket;
@@ -20,9 +22,9 @@ pub(crate) use ticket::{Place, Turn};
 /// How many may wait unless told otherwise. At a thousand calls a second the last of them waits for a minute.
 const MAX_WAITERS: usize = 65_536;
 
-/// One or more token buckets with a line before them: first come, first served, however heavy.
+/// [`Limits`] with a line before them: first come, first served, however heavy.
 ///
-/// It is a state machine like the buckets themselves: told the time, and asked how a [`Ticket`] stands. [`RateLimit`]
+/// It is a state machine like the limits themselves: told the time, and asked how a [`Ticket`] stands. [`RateLimit`]
 /// and [`SharedPipeline`] wait on it; few will use it directly.
 ///
 /// # How it works
@@ -36,13 +38,17 @@ const MAX_WAITERS: usize = 65_536;
 /// it later by what overflows the buckets meanwhile, and one who is never polled again by what it asked for; a burst
 /// with room for what comes in during a timer's tick absorbs the usual lateness.
 ///
+/// Slots of a concurrency limit come free when somebody's attempt ends, and when that is nobody knows. The first in line
+/// is woken then, and takes tokens and slot at once; nobody else has reason to ask before.
+///
 /// Somebody who leaves, and a quota that is raised, make the times of others earlier. The first in line is woken to
 /// learn its own; the others learn theirs as they become first, and those that are never woken still have the later
 /// time to go by.
 ///
 /// Invariants, each the name of a test:
 /// - *first come, first served*: grants go out in the order of joining, within each priority.
-/// - *a forgotten waiter is passed*: it costs what it asked for, and nobody behind it needs it to be polled.
+/// - *a forgotten waiter is passed*: it costs what it asked for, and nobody behind it needs it to be polled. Its slot it
+///   keeps until the lease of that ends.
 /// - *those behind a leaver move forward*: as if it had never joined.
 /// - *nothing is spent twice or lost*: granted tokens are used, or go back when their holder leaves.
 /// - *another quota reaches those who wait*: their times change with it, and whoever can never be served is told so.
@@ -51,13 +57,11 @@ const MAX_WAITERS: usize = 65_536;
 /// [`SharedPipeline`]: crate::SharedPipeline
 #[derive(Debug)]
 pub struct Line<const K: usize = 1> {
-    limits: RateLimits<K>,
-    /// What a call that weighs `n` takes of each limit, where only one number is given.
-    counts: [Counts; K],
+    limits: Limits<K>,
     /// Who waits, in the order in which they are served.
     waiting: Queue<K>,
     /// What was granted to somebody who has not asked since, until it expires.
-    granted: BTreeMap<Place, Grant<K>>,
+    granted: BTreeMap<Place, Kept<K>>,
     next: u64,
     /// Whoever joined before this may have been told a time that has become earlier since.
     outdated_before: u64,
@@ -66,12 +70,13 @@ pub struct Line<const K: usize = 1> {
     woken: VecDeque<Woken>,
 }
 
+/// What was granted to somebody who has yet to ask.
 #[derive(Debug)]
-struct Grant<const K: usize> {
-    /// When the buckets have refilled it; then it has expired.
-    refilled_at: Instant,
+struct Kept<const K: usize> {
+    /// When the buckets have refilled it, and the lease of its slot is over.
+    expires_at: Instant,
     weights: [u32; K],
-    reservations: Reservations<K>,
+    grant: Grant<K>,
 }
 
 impl Line {
@@ -79,19 +84,13 @@ impl Line {
     pub fn new(quota: Quota) -> Self {
         Self::before(TokenBucket::new(quota))
     }
-
-    /// An empty line before `bucket`.
-    pub fn before(bucket: TokenBucket) -> Self {
-        Self::before_several(RateLimits::of([bucket]), [Counts::Weight])
-    }
 }
 
 impl<const K: usize> Line<K> {
-    /// An empty line before several limits, each of which counts calls or their weight.
-    pub fn before_several(limits: RateLimits<K>, counts: [Counts; K]) -> Self {
+    /// An empty line before a bucket, or before [`Limits`].
+    pub fn before(limits: impl Into<Limits<K>>) -> Self {
         Self {
-            limits,
-            counts,
+            limits: limits.into(),
             waiting: Queue::new(),
             granted: BTreeMap::new(),
             next: 0,
@@ -117,7 +116,12 @@ impl<const K: usize> Line<K> {
         self.waiting.is_empty()
     }
 
-    /// How many tokens of each limit somebody who joins at `now` would get at once.
+    /// The limits before which it is. What is taken of them past the line goes before all who wait.
+    pub const fn limits(&self) -> &Limits<K> {
+        &self.limits
+    }
+
+    /// How many tokens of each rate limit somebody who joins at `now` would get at once.
     pub fn available(&mut self, now: Instant) -> [u32; K] {
         self.serve(now);
         if self.is_empty() { self.limits.available(now) } else { [0; K] }
@@ -130,8 +134,8 @@ impl<const K: usize> Line<K> {
     /// would never come; [`Refusal::LineFull`].
     pub fn join(&mut self, now: Instant, demand: Demand<K>) -> Result<Ticket<K>, Refusal> {
         Ok(match self.enter(now, demand)? {
-            Turn::Granted(reservations) => Ticket(Standing::Granted(reservations)),
-            Turn::Wait(place, _) => Ticket(Standing::Waiting(place, demand.weights)),
+            Turn::Granted(grant) => Ticket(Standing::Granted(grant)),
+            Turn::Wait(place, _) | Turn::WaitForSlot(place, _) => Ticket(Standing::Waiting(place, demand.weights)),
         })
     }
 
@@ -141,19 +145,32 @@ impl<const K: usize> Line<K> {
         self.serve(now);
         let place = Place::new(demand.priority, self.next);
         if now < demand.deadline && self.waiting.first().is_none_or(|first| place < first.place) {
-            if let Some(reservations) = self.limits.reserve_now(now, demand.weights) {
-                return Ok(Turn::Granted(reservations));
+            match self.limits.try_take(now, demand.weights) {
+                Ok(grant) => return Ok(Turn::Granted(grant)),
+                Err(Missing::Slot(at_latest)) => {
+                    self.line_up(now, demand, place)?;
+                    self.tell(place, at_latest);
+                    return Ok(Turn::WaitForSlot(place, at_latest));
+                }
+                Err(Missing::Tokens(_) | Missing::Never(_)) => {}
             }
         }
         let until = self.line_up(now, demand, place)?;
         Ok(Turn::Wait(place, until))
     }
 
+    /// Notes when somebody who waits was told to ask again.
+    fn tell(&mut self, place: Place, until: Instant) {
+        if let Some(own) = self.waiting.get_mut(place) {
+            own.until = until;
+        }
+    }
+
     /// Takes a place in line, until when it says.
     fn line_up(&mut self, now: Instant, demand: Demand<K>, place: Place) -> Result<Instant, Refusal> {
         let Demand { weights, deadline, .. } = demand;
         // Asks the limits only whether it could ever be.
-        self.limits.ready_at(now, weights).map_err(|refused: RefusedBy| refused.refusal)?;
+        self.limits.ready_at(now, weights)?;
         let until = self.turn(now, place, weights);
         let Some(until) = until.filter(|until| *until < deadline) else {
             // Where it is the deadline that has passed, the tokens may be there; later than now is soon enough.
@@ -171,7 +188,8 @@ impl<const K: usize> Line<K> {
     ///
     /// Debts stay, see [`TokenBucket::set_quota`]. No limit with this number: nothing changes.
     pub fn set_quota(&mut self, now: Instant, limit: usize, quota: Quota) {
-        let Some(bucket) = self.limits.limits_mut().get_mut(limit) else {
+        let limits = self.limits.rate_limits_mut();
+        let Some(bucket) = limits.and_then(|limits| limits.limits_mut().get_mut(limit)) else {
             return;
         };
         bucket.set_quota(now, quota);
@@ -182,14 +200,27 @@ impl<const K: usize> Line<K> {
         self.outdate_and_wake_first();
     }
 
+    /// Lets another number of attempts be under way at once from now on: see [`ConcurrencyLimit::set_bounds`]. Those who
+    /// wait go by it at once. Without a concurrency limit, nothing changes.
+    ///
+    /// # Errors
+    /// If `min` is zero or above `max`; then nothing changes.
+    pub fn set_concurrency_bounds(&mut self, min: u32, max: u32) -> Result<(), InvalidSetting> {
+        if let Some(limit) = self.limits.concurrency_limit_mut() {
+            limit.set_bounds(min, max)?;
+            self.outdate_and_wake_first();
+        }
+        Ok(())
+    }
+
     /// Settles what was granted with what was used in truth. See [`TokenBucket::commit`].
-    pub(crate) fn commit(&mut self, now: Instant, granted: Reservations<K>, used: [u32; K]) {
-        self.limits.commit(now, granted, used);
+    pub(crate) fn commit(&mut self, now: Instant, granted: Grant<K>, used: [u32; K]) {
+        self.limits.settle(now, granted, used);
         self.serve(now);
         self.outdate_and_wake_first();
     }
 
-    /// Whether [`next_woken`](RateLimiter::next_woken) has somebody.
+    /// Whether [`next_woken`](Limiter::next_woken) has somebody.
     pub(crate) fn has_woken(&self) -> bool {
         !self.woken.is_empty()
     }
@@ -203,15 +234,22 @@ impl<const K: usize> Line<K> {
         }
     }
 
-    /// Grants everybody before `end` whose turn has come.
-    fn serve_before(&mut self, now: Instant, end: Place) {
+    /// Grants everybody before `end` whose turn has come. Returns when it is the turn of the first of those who are left,
+    /// at the latest.
+    fn serve_before(&mut self, now: Instant, end: Place) -> Option<Instant> {
+        let mut next_turn = None;
         while let Some(&Waiter { place, weights, .. }) = self.waiting.first().filter(|first| first.place < end) {
-            let Some(reservations) = self.limits.reserve_now(now, weights) else {
-                break;
+            let grant = match self.limits.try_take(now, weights) {
+                Ok(grant) => grant,
+                Err(Missing::Tokens(at) | Missing::Slot(at)) => {
+                    next_turn = Some(at);
+                    break;
+                }
+                // Who can never be served has left the line.
+                Err(Missing::Never(_)) => break,
             };
-            let full_in = self.limits.limits().iter().map(|limit| limit.snapshot(now).full_in).max();
-            let refilled_at = now + full_in.unwrap_or_default().max(Duration::from_nanos(1));
-            self.granted.insert(place, Grant { refilled_at, weights, reservations });
+            let expires_at = self.expiry(now, &grant);
+            self.granted.insert(place, Kept { expires_at, weights, grant });
             let waker = self.waiting.pop_first().and_then(|waiter| waiter.waker);
             self.woken.extend(waker.map(Woken::Wake));
             // Whoever asks learns its time without being woken.
@@ -221,11 +259,20 @@ impl<const K: usize> Line<K> {
         }
         // What was granted to somebody who never asked again: the buckets have refilled it, and it is nobody's.
         while let Some(oldest) = self.granted.first_entry() {
-            if now < oldest.get().refilled_at {
+            if now < oldest.get().expires_at {
                 break;
             }
-            oldest.remove();
+            self.limits.abandon_grant(oldest.remove().grant);
         }
+        next_turn
+    }
+
+    /// When what is granted now has come in again: as many tokens, and its slot for want of news.
+    fn expiry(&self, now: Instant, grant: &Grant<K>) -> Instant {
+        let buckets = self.limits.rate_limits().map_or(&[][..], |limits| limits.limits());
+        let full_in = buckets.iter().map(|bucket| bucket.snapshot(now).full_in).max();
+        let lease = self.limits.concurrency_limit().filter(|_| grant.has_slot()).map(ConcurrencyLimit::lease);
+        now + full_in.max(lease).unwrap_or_default().max(Duration::from_nanos(1))
     }
 
     /// Wakes the first in line, if it may have been told too late a time.
@@ -252,45 +299,54 @@ impl<const K: usize> Line<K> {
 
     /// What somebody is told who had to wait so far.
     pub(crate) fn ask(&mut self, now: Instant, place: Place, weights: [u32; K]) -> Result<Turn<K>, Refusal> {
-        self.serve_before(now, place);
-        let until = match self.waiting.first() {
-            Some(first) if first.place == place => {
-                if let Some(reservations) = self.limits.reserve_now(now, weights) {
-                    self.woken.extend(self.waiting.pop_first().and_then(|own| own.waker).map(Woken::Forget));
-                    self.wake_first_if_outdated();
-                    return Ok(Turn::Granted(reservations));
-                }
-                // The first in line can have an exact time for nothing.
-                self.turn(now, place, weights)
-            }
-            first => {
-                let Some(own) = self.waiting.get(place) else {
-                    return self.ask_from_outside(now, place, weights);
-                };
-                match first {
-                    // Others keep the one they were told, as long as it has not passed.
-                    _ if own.until > now => return Ok(Turn::Wait(place, own.until)),
-                    // Who should have asked by now and has not may never do so: this one asks in its stead when it is due.
-                    Some(first) if first.until <= now => self.turn(now, first.place, first.weights),
-                    // Somebody came late, or was more urgent, or a server has blocked everybody.
-                    _ => self.turn(now, place, weights),
-                }
-            }
+        let next_turn = self.serve_before(now, place);
+        let first = self.waiting.first();
+        if first.is_some_and(|first| first.place == place) {
+            return self.ask_as_first(now, place, weights);
+        }
+        let until = match self.waiting.get(place) {
+            None => return self.ask_from_outside(now, place, weights),
+            // Others keep the time they were told, as long as it has not passed.
+            Some(own) if own.until > now => return Ok(Turn::Wait(place, own.until)),
+            // Who should have asked by now and has not may never do so: this one asks in its stead when it is due.
+            Some(_) if first.is_some_and(|first| first.until <= now) => next_turn,
+            // Somebody came late, or was more urgent, or a server has blocked everybody; or the first waits for what
+            // nobody can foresee.
+            Some(_) => self.turn(now, place, weights).map(|turn| turn.max(next_turn.unwrap_or(turn))),
         };
         let until = until.unwrap_or(Instant::MAX);
-        if let Some(own) = self.waiting.get_mut(place) {
-            own.until = until;
-        }
+        self.tell(place, until);
         Ok(Turn::Wait(place, until))
+    }
+
+    /// The same for the first in line, who can have an exact time for nothing.
+    fn ask_as_first(&mut self, now: Instant, place: Place, weights: [u32; K]) -> Result<Turn<K>, Refusal> {
+        let turn = match self.limits.try_take(now, weights) {
+            Err(Missing::Tokens(until)) => Turn::Wait(place, until),
+            Err(Missing::Slot(at_latest)) => Turn::WaitForSlot(place, at_latest),
+            decided @ (Ok(_) | Err(Missing::Never(_))) => {
+                self.woken.extend(self.waiting.pop_first().and_then(|own| own.waker).map(Woken::Forget));
+                self.wake_first_if_outdated();
+                return match decided {
+                    Err(Missing::Never(refusal)) => Err(refusal),
+                    Err(Missing::Tokens(retry_at) | Missing::Slot(retry_at)) => Err(Refusal::NotYet { retry_at }),
+                    Ok(grant) => Ok(Turn::Granted(grant)),
+                };
+            }
+        };
+        if let Turn::Wait(_, until) | Turn::WaitForSlot(_, until) = turn {
+            self.tell(place, until);
+        }
+        Ok(turn)
     }
 
     /// The same for somebody who is no longer in line: others had it granted, or took it out.
     fn ask_from_outside(&mut self, now: Instant, place: Place, weights: [u32; K]) -> Result<Turn<K>, Refusal> {
-        if let Some(grant) = self.granted.remove(&place) {
-            return Ok(Turn::Granted(grant.reservations));
+        if let Some(kept) = self.granted.remove(&place) {
+            return Ok(Turn::Granted(kept.grant));
         }
         // It can never be served any more, or its grant has expired: then it waits again, in the same place.
-        self.limits.ready_at(now, weights).map_err(|refused: RefusedBy| refused.refusal)?;
+        self.limits.ready_at(now, weights)?;
         self.waiting.insert(Waiter::new(place, weights, now));
         self.ask(now, place, weights)
     }
@@ -306,32 +362,52 @@ impl<const K: usize> Line<K> {
     }
 }
 
-impl<const K: usize> RateLimiter for Line<K> {
+impl<const K: usize> Limiter for Line<K> {
     type Ticket = Ticket<K>;
 
-    fn join(&mut self, now: Instant, n: u32, deadline: Instant) -> Result<Ticket<K>, Refusal> {
-        let weights = self.counts.map(|counts| match counts {
-            Counts::Calls => 1,
-            Counts::Weight => n,
-        });
-        Self::join(self, now, Demand::of(weights).before(deadline))
+    fn join(&mut self, now: Instant, n: u32, priority: u8, deadline: Instant) -> Result<Ticket<K>, limits::Refusal> {
+        let demand = Demand::of(self.limits.weights(n)).with_priority(priority).before(deadline);
+        Ok(Self::join(self, now, demand)?)
     }
 
     fn poll(&mut self, now: Instant, ticket: &mut Ticket<K>) -> Admission {
         let turn = match &ticket.0 {
             Standing::Granted(_) => return Admission::Granted,
-            Standing::Refused(refusal) => return Admission::Refused(*refusal),
+            Standing::Refused(refusal) => return Admission::Refused((*refusal).into()),
             Standing::Waiting(place, weights) => self.ask(now, *place, *weights),
         };
         match turn {
             Ok(Turn::Wait(_, until)) => Admission::Wait(until),
-            Ok(Turn::Granted(reservations)) => {
-                ticket.0 = Standing::Granted(reservations);
+            Ok(Turn::WaitForSlot(_, at_latest)) => Admission::WaitForSlot(at_latest),
+            Ok(Turn::Granted(grant)) => {
+                ticket.0 = Standing::Granted(grant);
                 Admission::Granted
             }
             Err(refusal) => {
                 ticket.0 = Standing::Refused(refusal);
-                Admission::Refused(refusal)
+                Admission::Refused(refusal.into())
+            }
+        }
+    }
+
+    fn finish(&mut self, now: Instant, ticket: Ticket<K>, outcome: OutcomeKind) -> Learned {
+        let Standing::Granted(grant) = ticket.0 else {
+            return Learned::NOTHING;
+        };
+        let freed = grant.has_slot();
+        let learned = self.limits.finish_grant(now, grant, outcome);
+        if freed || learned.pace.is_some() {
+            self.outdate_and_wake_first();
+        }
+        learned
+    }
+
+    fn abandon(&mut self, _now: Instant, ticket: Ticket<K>) {
+        if let Standing::Granted(grant) = ticket.0 {
+            let freed = grant.has_slot();
+            self.limits.abandon_grant(grant);
+            if freed {
+                self.outdate_and_wake_first();
             }
         }
     }
@@ -339,7 +415,7 @@ impl<const K: usize> RateLimiter for Line<K> {
     fn leave(&mut self, now: Instant, ticket: Ticket<K>) {
         let first = self.waiting.first().map(|first| first.place);
         let granted = match ticket.0 {
-            Standing::Granted(reservations) => Some(reservations),
+            Standing::Granted(grant) => Some(grant),
             Standing::Refused(_) => None,
             Standing::Waiting(place, _) => match self.waiting.remove(place) {
                 Some(waiter) => {
@@ -351,20 +427,20 @@ impl<const K: usize> RateLimiter for Line<K> {
                     }
                     None
                 }
-                None => self.granted.remove(&place).map(|grant| grant.reservations),
+                None => self.granted.remove(&place).map(|kept| kept.grant),
             },
         };
-        if let Some(reservations) = granted {
-            self.limits.cancel(now, reservations);
+        if let Some(grant) = granted {
+            self.limits.give_back(now, grant);
             self.outdate_and_wake_first();
         }
     }
 
     /// Takes back what was granted and not asked for since: it would be used before `until`.
     fn block_until(&mut self, until: Instant) {
-        while let Some((place, Grant { weights, reservations, .. })) = self.granted.pop_last() {
+        while let Some((place, Kept { weights, grant, .. })) = self.granted.pop_last() {
             // As of the latest time that the limits have seen.
-            self.limits.cancel(Instant::EPOCH, reservations);
+            self.limits.give_back(Instant::EPOCH, grant);
             self.waiting.insert(Waiter::new(place, weights, until));
         }
         self.limits.block_until(until);

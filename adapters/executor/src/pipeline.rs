@@ -1,11 +1,12 @@
 use std::future::Future;
 
 use steadfast_core::event::Observer;
+use steadfast_core::limits::{Limiter, Limits};
 use steadfast_core::outcome::Outcome;
 use steadfast_core::pipeline::{Attempt, CallOptions, Pipeline};
 use steadfast_core::run::{CallError, Runner};
 use steadfast_core::share::Share;
-use steadfast_core::time::Timer;
+use steadfast_core::time::{Instant, Timer};
 
 use crate::line::Line;
 use crate::lock;
@@ -32,46 +33,46 @@ use crate::sync::{Arc, Mutex};
 /// # Ok::<(), steadfast_core::settings::InvalidSetting>(())
 /// ```
 ///
-/// Clones share the policies. Calls that wait for the rate limit stand in a [`Line`].
+/// Clones share the policies. Calls that wait for limits stand in a [`Line`].
 #[derive(Debug)]
-pub struct SharedPipeline<T, O = ()> {
-    policies: Arc<Policies>,
+pub struct SharedPipeline<T, O = (), const K: usize = 1> {
+    policies: Arc<Policies<K>>,
     timer: T,
     observer: O,
 }
 
 #[derive(Debug)]
-struct Policies {
-    pipeline: Mutex<Pipeline<Line>>,
+struct Policies<const K: usize> {
+    pipeline: Mutex<Pipeline<Line<K>>>,
     /// Seeded once for each pipeline, so that no two processes draw the same jitter.
     entropy: Mutex<fastrand::Rng>,
 }
 
-impl<T: Clone, O: Clone> Clone for SharedPipeline<T, O> {
+impl<T: Clone, O: Clone, const K: usize> Clone for SharedPipeline<T, O, K> {
     fn clone(&self) -> Self {
         Self { policies: Arc::clone(&self.policies), timer: self.timer.clone(), observer: self.observer.clone() }
     }
 }
 
-impl<T: Timer> SharedPipeline<T> {
-    /// Shares `pipeline`, with a line before its rate limit, and a seed of its own for jitter.
-    pub fn new(pipeline: Pipeline, timer: T) -> Self {
+impl<T: Timer, const K: usize> SharedPipeline<T, (), K> {
+    /// Shares `pipeline`, with a line before its limits, and a seed of its own for jitter.
+    pub fn new(pipeline: Pipeline<Limits<K>>, timer: T) -> Self {
         Self::with_seed(pipeline, timer, fastrand::u64(..))
     }
 
     /// The same with a given seed, so that a run can be repeated.
-    pub fn with_seed(pipeline: Pipeline, timer: T, seed: u64) -> Self {
+    pub fn with_seed(pipeline: Pipeline<Limits<K>>, timer: T, seed: u64) -> Self {
         let policies = Policies {
-            pipeline: Mutex::new(pipeline.map_rate_limit(Line::before)),
+            pipeline: Mutex::new(pipeline.map_limits(Line::before)),
             entropy: Mutex::new(fastrand::Rng::with_seed(seed)),
         };
         Self { policies: Arc::new(policies), timer, observer: () }
     }
 }
 
-impl<T: Timer, O: Observer> SharedPipeline<T, O> {
+impl<T: Timer, O: Observer, const K: usize> SharedPipeline<T, O, K> {
     /// The same pipeline, with somebody to tell what happens.
-    pub fn with_observer<P: Observer>(self, observer: P) -> SharedPipeline<T, P> {
+    pub fn with_observer<P: Observer>(self, observer: P) -> SharedPipeline<T, P, K> {
         SharedPipeline { policies: self.policies, timer: self.timer, observer }
     }
 
@@ -96,15 +97,58 @@ impl<T: Timer, O: Observer> SharedPipeline<T, O> {
     where
         F: Future<Output = R>,
     {
-        let runner = Runner { pipeline: &*self.policies, timer: &self.timer, observer: &self.observer };
-        runner.call(options, || lock(&self.policies.entropy).u64(..), classify, attempt).await
+        self.runner().call(options, self.entropy(), classify, attempt).await
+    }
+
+    /// The same, and while an attempt takes long, the pipeline's hedge may send another beside it. Whichever is answered
+    /// first counts; the other is dropped.
+    ///
+    /// Cancel safe, as [`call`](Self::call) is.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    pub async fn call_hedged<R, F>(
+        &self,
+        options: CallOptions,
+        classify: impl Fn(&R) -> Outcome,
+        attempt: impl FnMut(Attempt) -> F,
+    ) -> Result<R, CallError<R>>
+    where
+        F: Future<Output = R>,
+    {
+        self.runner().call_hedged(options, self.entropy(), classify, attempt).await
+    }
+
+    /// Changes the policies that all clones share while calls go through them: a quota, the breaker's mode, the bounds of
+    /// the concurrency limit. Those who wait go by it at once.
+    pub fn with_policies<R>(&self, change: impl FnOnce(&mut Pipeline<Line<K>>, Instant) -> R) -> R {
+        let now = self.timer.now();
+        let (result, mut woken) = self.policies.with(|pipeline| {
+            let result = change(pipeline, now);
+            (result, pipeline.limits_mut().next_woken())
+        });
+        while let Some(due) = woken {
+            due.let_go();
+            woken = self.policies.with(|pipeline| pipeline.limits_mut().next_woken());
+        }
+        result
+    }
+
+    fn runner(&self) -> Runner<'_, Policies<K>, T, O> {
+        Runner { pipeline: &*self.policies, timer: &self.timer, observer: &self.observer }
+    }
+
+    /// A generator for one call, so that its numbers cost no lock.
+    fn entropy(&self) -> impl FnMut() -> u64 + use<T, O, K> {
+        let mut own = fastrand::Rng::with_seed(lock(&self.policies.entropy).u64(..));
+        move || own.u64(..)
     }
 }
 
-impl Share for Policies {
-    type State = Pipeline<Line>;
+impl<const K: usize> Share for Policies<K> {
+    type State = Pipeline<Line<K>>;
 
-    fn with<R>(&self, f: impl FnOnce(&mut Pipeline<Line>) -> R) -> R {
+    fn with<R>(&self, f: impl FnOnce(&mut Pipeline<Line<K>>) -> R) -> R {
         f(&mut lock(&self.pipeline))
     }
 }

@@ -3,11 +3,13 @@ use std::ops::ControlFlow;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use steadfast_core::rate_limit::{Quota, RateLimiter, RateLimits, Refusal, Reservations};
+use steadfast_core::limits::{Counts, Grant, Limiter, Limits};
+use steadfast_core::outcome::OutcomeKind;
+use steadfast_core::rate_limit::{Quota, RateLimits, Refusal};
 use steadfast_core::run::wait_for;
 use steadfast_core::time::{Instant, Timer};
 
-use crate::demand::{Counts, Demand};
+use crate::demand::Demand;
 use crate::line::{Line, Place, Ticket, Turn};
 use crate::lock;
 use crate::sync::{Arc, Mutex};
@@ -60,7 +62,8 @@ impl<T: Timer> RateLimit<T> {
 impl<T: Timer, const K: usize> RateLimit<T, K> {
     /// Several limits at once, all or nothing, with these quotas in this order.
     pub fn several(quotas: [Quota; K], timer: T) -> Self {
-        Self::with_line(Line::before_several(RateLimits::new(quotas), [Counts::Weight; K]), timer)
+        let limits = Limits::<K>::none().with_rate_limits(RateLimits::new(quotas), [Counts::Weight; K]);
+        Self::with_line(Line::before(limits), timer)
     }
 
     /// A limit with a line that was set up otherwise.
@@ -79,7 +82,7 @@ impl<T: Timer, const K: usize> RateLimit<T, K> {
     /// At once, if it can never be had, not before its deadline, or the line is full. Later, if a server's block or
     /// another quota makes it so.
     pub async fn acquire(&self, demand: impl Into<Demand<K>>) -> Result<Held<'_, T, K>, Refusal> {
-        let mut place = InLine { limit: self, demand: demand.into(), place: None };
+        let mut place = InLine { limit: self, demand: demand.into(), place: None, told: None };
         // Whoever need not wait, as most, does not set up what it takes to.
         if let Some(granted) = poll_fn(|cx| Poll::Ready(place.enter(cx))).await? {
             return Ok(Held { limit: place.limit, granted });
@@ -142,7 +145,7 @@ impl<T: Timer, const K: usize> RateLimit<T, K> {
         self.with(|line, _| line.block_until(until));
     }
 
-    fn with<R>(&self, f: impl FnOnce(&mut Line<K>, Instant) -> R) -> R {
+    pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Line<K>, Instant) -> R) -> R {
         let mut line = lock(&self.line);
         // Read under the lock, so that time does not step back from one thread to the next.
         let now = self.timer.now();
@@ -174,7 +177,7 @@ impl<T: Timer, const K: usize> RateLimit<T, K> {
 #[derive(Debug)]
 pub struct Held<'a, T: Timer, const K: usize = 1> {
     limit: &'a RateLimit<T, K>,
-    granted: Reservations<K>,
+    granted: Grant<K>,
 }
 
 impl<T: Timer, const K: usize> Held<'_, T, K> {
@@ -184,6 +187,11 @@ impl<T: Timer, const K: usize> Held<'_, T, K> {
     /// more, the difference is owed, and those in line wait for it.
     pub fn commit(self, used: [u32; K]) {
         self.limit.with(|line, now| line.commit(now, self.granted, used));
+    }
+
+    /// Tells how the operation ended that had them.
+    pub(crate) fn finish(self, outcome: OutcomeKind) {
+        self.limit.with(|line, now| line.finish(now, Ticket::granted(self.granted), outcome));
     }
 
     /// Gives everything back, because nothing was used.
@@ -196,18 +204,25 @@ impl<T: Timer, const K: usize> Held<'_, T, K> {
 struct InLine<'a, T: Timer, const K: usize> {
     limit: &'a RateLimit<T, K>,
     demand: Demand<K>,
-    /// While it waits, and with it what it was told on joining, until it acts on that.
-    place: Option<(Place, Option<Instant>)>,
+    /// Not there before it waits, and after.
+    place: Option<Place>,
+    /// What it was told on joining, and has not acted on yet.
+    told: Option<Instant>,
 }
 
 impl<'a, T: Timer, const K: usize> InLine<'a, T, K> {
     /// Joins the line, or takes what is there. If it has to wait, whoever moves it forward finds our waker.
     #[inline]
-    fn enter(&mut self, cx: &Context<'_>) -> Result<Option<Reservations<K>>, Refusal> {
+    fn enter(&mut self, cx: &Context<'_>) -> Result<Option<Grant<K>>, Refusal> {
         self.limit.with(|line, now| match line.enter(now, self.demand)? {
             Turn::Granted(granted) => Ok(Some(granted)),
             Turn::Wait(place, until) => {
-                self.place = Some((place, Some(until)));
+                (self.place, self.told) = (Some(place), Some(until));
+                line.leave_waker(place, cx.waker());
+                Ok(None)
+            }
+            Turn::WaitForSlot(place, at_latest) => {
+                (self.place, self.told) = (Some(place), Some(at_latest.min(self.demand.deadline)));
                 line.leave_waker(place, cx.waker());
                 Ok(None)
             }
@@ -216,26 +231,29 @@ impl<'a, T: Timer, const K: usize> InLine<'a, T, K> {
 
     /// How the place stands; if it still has to wait, whoever moves it forward finds our waker.
     fn ask(&mut self, cx: &Context<'_>) -> ControlFlow<Result<Held<'a, T, K>, Refusal>, Instant> {
-        let Self { limit, demand, place } = self;
-        let Some((known, told)) = place.take() else {
+        if let Some(until) = self.told.take() {
+            return ControlFlow::Continue(until);
+        }
+        let Self { limit, demand, place, .. } = self;
+        let Some(known) = place.take() else {
             // Nobody asks before it has joined, nor after it had its answer.
             return ControlFlow::Break(Err(Refusal::not_yet(None)));
         };
-        if let Some(until) = told {
-            *place = Some((known, None));
-            return ControlFlow::Continue(until);
-        }
-        let turn = limit.with(|line, now| {
+        let (turn, now) = limit.with(|line, now| {
             let turn = line.ask(now, known, demand.weights);
-            if let Ok(Turn::Wait(..)) = turn {
+            if let Ok(Turn::Wait(..) | Turn::WaitForSlot(..)) = turn {
                 line.leave_waker(known, cx.waker());
             }
-            turn
+            (turn, now)
         });
         match turn {
             Ok(Turn::Granted(granted)) => ControlFlow::Break(Ok(Held { limit, granted })),
-            Ok(Turn::Wait(known, until)) => {
-                *place = Some((known, None));
+            Ok(Turn::WaitForSlot(known, at_latest)) if now < demand.deadline => {
+                *place = Some(known);
+                ControlFlow::Continue(at_latest.min(demand.deadline))
+            }
+            Ok(Turn::Wait(known, until) | Turn::WaitForSlot(known, until)) => {
+                *place = Some(known);
                 if until < demand.deadline {
                     ControlFlow::Continue(until)
                 } else {
@@ -249,7 +267,7 @@ impl<'a, T: Timer, const K: usize> InLine<'a, T, K> {
 
 impl<T: Timer, const K: usize> Drop for InLine<'_, T, K> {
     fn drop(&mut self) {
-        if let Some((place, _)) = self.place.take() {
+        if let Some(place) = self.place.take() {
             self.limit.with(|line, now| line.leave(now, Ticket::waiting(place, self.demand.weights)));
         }
     }

@@ -1,54 +1,25 @@
 use core::cmp;
 use core::mem;
-use core::num::NonZeroU32;
 use core::task::Waker;
 use core::time::Duration;
 
 use super::Pipeline;
-use crate::circuit_breaker::{self, Permit, Recorded};
+use super::attempt::{Beside, Place, Progress, Run};
+use super::options::CallOptions;
 use crate::event::{Event, Events};
-use crate::outcome::{Idempotency, Outcome, OutcomeKind};
-use crate::rate_limit::{Admission, RateLimiter, Refusal};
+use crate::limits::Limiter;
+use crate::outcome::{Outcome, OutcomeKind};
 use crate::rejected::Rejected;
-use crate::retry::budget::Budget;
+use crate::retry::budget::{Cause, Charge};
 use crate::retry::{Failure, Verdict};
 use crate::time::Instant;
 
-/// What is said about one call, beside its pipeline.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct CallOptions {
-    idempotency: Idempotency,
-    weight: NonZeroU32,
-}
-
-impl CallOptions {
-    /// A call that may be repeated whatever happened to the attempt before. It weighs one token.
-    pub const fn idempotent() -> Self {
-        Self::new(Idempotency::Idempotent)
-    }
-
-    /// A call that is repeated only if the attempt before was provably not acted on. It weighs one token.
-    pub const fn not_idempotent() -> Self {
-        Self::new(Idempotency::NotIdempotent)
-    }
-
-    /// A call of the given kind. It weighs one token.
-    pub const fn new(idempotency: Idempotency) -> Self {
-        Self { idempotency, weight: NonZeroU32::MIN }
-    }
-
-    /// The same call, with so many tokens for each attempt.
-    pub const fn with_weight(self, tokens: NonZeroU32) -> Self {
-        Self { weight: tokens, ..self }
-    }
-}
-
 /// One call on its way through a [`Pipeline`]. See the [module](super) for its states.
 ///
-/// The driver asks [`poll`](Self::poll) what to do next, does it, and asks again. `T` is the rate limit's ticket.
+/// The driver asks [`poll`](Self::poll) what to do next, does it, and asks again. `T` is the limits' ticket.
 ///
-/// A call that is given up has to be told so with [`abandon`](Self::abandon), or its place in line and its breaker's
-/// permit stay taken until their times run out.
+/// A call that is given up has to be told so with [`abandon`](Self::abandon), or its place in line, its slot and its
+/// breaker's permit stay taken until their times run out.
 #[derive(Debug)]
 #[must_use = "a call does nothing unless it is polled"]
 pub struct Call<T> {
@@ -56,17 +27,51 @@ pub struct Call<T> {
     deadline: Instant,
     attempts: u32,
     /// What the backoff said last.
-    last_delay: Duration,
+    previous_delay: Duration,
     stage: Stage<T>,
 }
 
 #[derive(Debug)]
 enum Stage<T> {
-    Asking,
-    InLine { ticket: T },
-    Running { permit: Option<Permit>, until: Instant },
-    BackingOff { until: Instant },
+    /// With what the budget has paid for the attempt, if it is a retry.
+    Asking {
+        charge: Option<Charge>,
+    },
+    InLine {
+        place: Place<T>,
+    },
+    Running {
+        run: Run<T>,
+        beside: Beside<T>,
+        hedges: u32,
+        pushback: Pushback,
+    },
+    BackingOff {
+        until: Instant,
+        charge: Charge,
+    },
     Ended(Result<(), Rejected>),
+}
+
+/// What the server has said about another attempt, in answer to one that has ended while another still runs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Pushback {
+    held_until: Instant,
+    is_final: bool,
+}
+
+impl Pushback {
+    const NONE: Self = Self { held_until: Instant::EPOCH, is_final: false };
+
+    /// The last outcome, with what was said before.
+    fn added_to(self, now: Instant, outcome: Outcome) -> Outcome {
+        let hint = cmp::max(self.held_until - now, outcome.retry_after().unwrap_or_default());
+        match (self.is_final || outcome.forbids_retry(), hint.is_zero()) {
+            (true, _) => outcome.without_retry(),
+            (false, true) => outcome,
+            (false, false) => outcome.with_retry_after(hint),
+        }
+    }
 }
 
 /// What the driver of a [`Call`] has to do next.
@@ -74,9 +79,10 @@ enum Stage<T> {
 pub enum Step {
     /// Wait until then, and ask again. Asking earlier does no harm.
     Wait(Instant),
-    /// Make an attempt, and tell how it ended with [`Call::finish`] or [`Call::time_out`].
+    /// Make an attempt, and tell how it ended with [`Call::finish`] or [`Call::time_out`]. Another may be under way
+    /// already if the call's [options](CallOptions::with_hedging) allow that, and goes on.
     Start(Attempt),
-    /// Nothing: the call has ended.
+    /// Nothing: the call has ended. Attempts that are under way are to be cancelled.
     Done(Result<(), Rejected>),
 }
 
@@ -91,7 +97,8 @@ pub struct Attempt {
 
 impl<T> Call<T> {
     pub(super) const fn new(options: CallOptions, deadline: Instant) -> Self {
-        Self { options, deadline, attempts: 0, last_delay: Duration::ZERO, stage: Stage::Asking }
+        let stage = Stage::Asking { charge: None };
+        Self { options, deadline, attempts: 0, previous_delay: Duration::ZERO, stage }
     }
 
     /// How many attempts were started.
@@ -99,27 +106,48 @@ impl<T> Call<T> {
         self.attempts
     }
 
+    /// Whether it has succeeded, failed or been given up. It holds nothing any more.
+    pub const fn has_ended(&self) -> bool {
+        matches!(self.stage, Stage::Ended(_))
+    }
+
     /// By when the call has to end; [`Instant::MAX`] if it may take as long as it takes.
     pub const fn deadline(&self) -> Instant {
         self.deadline
     }
 
-    /// What to do next.
-    pub fn poll<L>(&mut self, now: Instant, pipeline: &mut Pipeline<L>, events: &mut Events) -> Step
+    pub(super) const fn options(&self) -> &CallOptions {
+        &self.options
+    }
+
+    /// Counts an attempt that starts, and returns its number.
+    pub(super) const fn count_attempt(&mut self) -> u32 {
+        self.attempts = self.attempts.saturating_add(1);
+        self.attempts
+    }
+
+    /// What to do next. `entropy` is a uniformly random number.
+    pub fn poll<L>(&mut self, now: Instant, entropy: u64, pipeline: &mut Pipeline<L>, events: &mut Events) -> Step
     where
-        L: RateLimiter<Ticket = T>,
+        L: Limiter<Ticket = T>,
     {
-        match mem::replace(&mut self.stage, Stage::Asking) {
-            Stage::Asking => self.ask(now, pipeline, events),
-            Stage::InLine { ticket } => self.stand_in_line(now, ticket, pipeline, events),
-            Stage::BackingOff { until } if now >= until => self.ask(now, pipeline, events),
-            Stage::BackingOff { until } => {
-                self.stage = Stage::BackingOff { until };
+        match mem::replace(&mut self.stage, Stage::Asking { charge: None }) {
+            Stage::Asking { charge } => self.ask(now, entropy, charge, pipeline, events),
+            Stage::BackingOff { until, charge } if now >= until => {
+                self.ask(now, entropy, Some(charge), pipeline, events)
+            }
+            Stage::BackingOff { until, charge } => {
+                self.stage = Stage::BackingOff { until, charge };
                 Step::Wait(until)
             }
-            Stage::Running { permit, until } => {
-                self.stage = Stage::Running { permit, until };
-                Step::Wait(until)
+            Stage::InLine { place } => {
+                let progress = self.stand_in_line(now, place, pipeline, events);
+                self.follow(progress, pipeline, events)
+            }
+            Stage::Running { run, beside, hedges, pushback } => {
+                let (step, beside, hedges) = self.watch_over(now, entropy, &run, beside, hedges, pipeline, events);
+                self.stage = Stage::Running { run, beside, hedges, pushback };
+                step
             }
             Stage::Ended(result) => {
                 self.stage = Stage::Ended(result);
@@ -128,146 +156,187 @@ impl<T> Call<T> {
         }
     }
 
-    /// Tells how the attempt that was started ended. `entropy` is a uniformly random number.
+    /// Tells how an attempt that was started ended, by its number. `entropy` is a uniformly random number.
     ///
-    /// Ignored unless an attempt is under way.
+    /// Ignored unless that attempt is under way.
     pub fn finish<L>(
         &mut self,
         now: Instant,
         entropy: u64,
+        attempt: u32,
         outcome: Outcome,
         pipeline: &mut Pipeline<L>,
         events: &mut Events,
     ) where
-        L: RateLimiter<Ticket = T>,
+        L: Limiter<Ticket = T>,
     {
-        if let Some(permit) = self.stop_running() {
-            events.push(Event::AttemptEnded { attempt: self.attempts, outcome: outcome.kind() });
-            self.conclude(now, entropy, permit, outcome, pipeline, events);
-        }
+        self.end_attempt(
+            now,
+            entropy,
+            attempt,
+            outcome,
+            Event::AttemptEnded { attempt, outcome: outcome.kind() },
+            pipeline,
+            events,
+        );
     }
 
-    /// Tells that the attempt did not end in time and was cancelled. `entropy` is a uniformly random number.
+    /// Tells that an attempt did not end in time and was cancelled. `entropy` is a uniformly random number.
     ///
-    /// It counts as transient, and as one that may have been acted on. Ignored unless an attempt is under way.
-    pub fn time_out<L>(&mut self, now: Instant, entropy: u64, pipeline: &mut Pipeline<L>, events: &mut Events)
-    where
-        L: RateLimiter<Ticket = T>,
+    /// It counts as transient, and as one that may have been acted on. Ignored unless that attempt is under way.
+    pub fn time_out<L>(
+        &mut self,
+        now: Instant,
+        entropy: u64,
+        attempt: u32,
+        pipeline: &mut Pipeline<L>,
+        events: &mut Events,
+    ) where
+        L: Limiter<Ticket = T>,
     {
-        if let Some(permit) = self.stop_running() {
-            events.push(Event::AttemptTimedOut { attempt: self.attempts });
-            self.conclude(now, entropy, permit, Outcome::timed_out(), pipeline, events);
-        }
+        self.end_attempt(
+            now,
+            entropy,
+            attempt,
+            Outcome::timed_out(),
+            Event::AttemptTimedOut { attempt },
+            pipeline,
+            events,
+        );
     }
 
     /// Gives back what the call holds, because nobody will ask it again: its place in line, the tokens it was granted
-    /// and has not used, the breaker's permit. Does nothing to a call that has ended.
+    /// and has not used, its slots, the breaker's permits, what the budget paid. Does nothing to a call that has ended.
     ///
-    /// Tokens of an attempt that was started stay spent: the server may have seen it.
+    /// Tokens of attempts that were started stay spent: the server may have seen them.
     pub fn abandon<L>(&mut self, now: Instant, pipeline: &mut Pipeline<L>, events: &mut Events)
     where
-        L: RateLimiter<Ticket = T>,
+        L: Limiter<Ticket = T>,
     {
         match mem::replace(&mut self.stage, Stage::Ended(Err(Rejected::Abandoned))) {
             Stage::Ended(result) => {
                 self.stage = Stage::Ended(result);
                 return;
             }
-            Stage::InLine { ticket } => {
-                if let Some(limit) = pipeline.rate_limit.as_mut() {
-                    limit.leave(now, ticket);
-                }
+            Stage::InLine { place } => place.leave(now, pipeline),
+            Stage::Running { run, beside, .. } => {
+                run.cancel(now, pipeline, events);
+                beside.cancel(now, pipeline, events);
             }
-            Stage::Running { permit, .. } => {
-                if let (Some(permit), Some(breaker)) = (permit, pipeline.circuit_breaker.as_mut()) {
-                    breaker.abandon(now, permit);
-                }
+            Stage::BackingOff { charge, .. } | Stage::Asking { charge: Some(charge) } => {
+                pipeline.budget.refund(now, charge);
             }
-            Stage::Asking | Stage::BackingOff { .. } => {}
+            Stage::Asking { charge: None } => {}
         }
         events.push(Event::Abandoned);
     }
 
-    /// Asks to be woken when the last [`Step::Wait`] turns out to be too late, because somebody ahead in line left.
+    /// Asks to be woken when the last [`Step::Wait`] turns out to be too late, because somebody ahead in line left, or a
+    /// slot came free.
     pub fn watch<L>(&self, pipeline: &mut Pipeline<L>, waker: &Waker)
     where
-        L: RateLimiter<Ticket = T>,
+        L: Limiter<Ticket = T>,
     {
-        if let (Stage::InLine { ticket }, Some(limit)) = (&self.stage, pipeline.rate_limit.as_mut()) {
-            limit.watch(ticket, waker);
+        if let Stage::InLine { place } | Stage::Running { beside: Beside::InLine(place), .. } = &self.stage {
+            pipeline.limits.watch(&place.ticket, waker);
         }
     }
 
-    /// The first step of every attempt: fails fast, or joins the line, or starts where there is none.
-    fn ask<L>(&mut self, now: Instant, pipeline: &mut Pipeline<L>, events: &mut Events) -> Step
+    /// The first step of every attempt but a hedge: it fails fast, or joins the line, or starts where there is none.
+    fn ask<L>(
+        &mut self,
+        now: Instant,
+        entropy: u64,
+        charge: Option<Charge>,
+        pipeline: &mut Pipeline<L>,
+        events: &mut Events,
+    ) -> Step
     where
-        L: RateLimiter<Ticket = T>,
+        L: Limiter<Ticket = T>,
     {
-        if now >= self.deadline {
-            return self.reject(Rejected::DeadlineExceeded { deadline: self.deadline }, events);
-        }
-        if let Some(Err(refusal)) = pipeline.circuit_breaker.as_mut().map(|breaker| breaker.pre_admit(now)) {
-            return self.reject(refused_by_breaker(refusal), events);
-        }
-        let Some(limit) = pipeline.rate_limit.as_mut() else {
-            return match admit(now, pipeline, events) {
-                Ok(permit) => self.start(now, permit, pipeline, events),
-                Err(rejected) => self.reject(rejected, events),
-            };
-        };
-        let ticket = match limit.join(now, self.options.weight.get(), self.deadline) {
-            Ok(ticket) => ticket,
-            Err(refusal) => return self.reject(self.refused_by_limit(refusal), events),
-        };
-        let step = self.stand_in_line(now, ticket, pipeline, events);
-        if let Step::Wait(until) = step {
-            events.push(Event::WaitingForRateLimit { until });
-        }
-        step
-    }
-
-    fn stand_in_line<L>(&mut self, now: Instant, mut ticket: T, pipeline: &mut Pipeline<L>, events: &mut Events) -> Step
-    where
-        L: RateLimiter<Ticket = T>,
-    {
-        // A pipeline whose limit was taken away since lets everybody in line go.
-        let admission = pipeline.rate_limit.as_mut().map_or(Admission::Granted, |limit| limit.poll(now, &mut ticket));
-        let rejected = match admission {
-            _ if now >= self.deadline => Rejected::DeadlineExceeded { deadline: self.deadline },
-            Admission::Wait(until) if until < self.deadline => {
-                self.stage = Stage::InLine { ticket };
-                return Step::Wait(until);
-            }
-            Admission::Wait(retry_at) => Rejected::RateLimited { retry_at, deadline: self.deadline },
-            Admission::Refused(refusal) => self.refused_by_limit(refusal),
-            Admission::Granted => match admit(now, pipeline, events) {
-                Ok(permit) => return self.start(now, permit, pipeline, events),
-                Err(rejected) => rejected,
+        let charge = match charge {
+            Some(charge) => charge,
+            None => match pipeline.budget.begin(now, entropy) {
+                Ok(charge) => charge,
+                Err(_) => return self.reject(Rejected::Shed, events),
             },
         };
-        if let Some(limit) = pipeline.rate_limit.as_mut() {
-            limit.leave(now, ticket);
-        }
-        self.reject(rejected, events)
+        let progress = self.join_line(now, charge, pipeline, events);
+        self.follow(progress, pipeline, events)
     }
 
-    const fn refused_by_limit(&self, refusal: Refusal) -> Rejected {
-        match refusal {
-            Refusal::NotYet { retry_at } | Refusal::TableFull { retry_at } => {
-                Rejected::RateLimited { retry_at, deadline: self.deadline }
+    /// Goes where an attempt has got to, if it is the only one.
+    fn follow<L>(&mut self, progress: Progress<T>, pipeline: &Pipeline<L>, events: &mut Events) -> Step
+    where
+        L: Limiter<Ticket = T>,
+    {
+        match progress {
+            Progress::Waits { place, until } => {
+                self.stage = Stage::InLine { place };
+                Step::Wait(until)
             }
-            Refusal::Never { tokens, burst } => Rejected::TooHeavy { tokens, burst },
-            Refusal::LineFull { waiting } => Rejected::LineFull { waiting },
+            Progress::Starts(run) => {
+                let attempt = Attempt { number: run.number, until: run.until };
+                let beside = self.next_hedge(&run, 0, pipeline);
+                self.stage = Stage::Running { run, beside, hedges: 0, pushback: Pushback::NONE };
+                Step::Start(attempt)
+            }
+            Progress::Refused(rejected) => self.reject(rejected, events),
         }
     }
 
-    fn start<L>(&mut self, now: Instant, permit: Option<Permit>, pipeline: &Pipeline<L>, events: &mut Events) -> Step {
-        self.attempts = self.attempts.saturating_add(1);
-        let timeout = pipeline.attempt_timeout.map_or(Instant::MAX, |timeout| now + timeout);
-        let until = cmp::min(timeout, self.deadline);
-        events.push(Event::AttemptStarted { attempt: self.attempts, until });
-        self.stage = Stage::Running { permit, until };
-        Step::Start(Attempt { number: self.attempts, until })
+    /// When the next hedge goes beside an attempt, if one does.
+    fn next_hedge<L>(&self, run: &Run<T>, hedges: u32, pipeline: &Pipeline<L>) -> Beside<T> {
+        let may_hedge = self.options.hedging() && self.attempts < self.max_attempts(pipeline);
+        let hedge = pipeline.hedge.as_ref().filter(|_| may_hedge);
+        let at = hedge.and_then(|hedge| hedge.next_at(run.started, hedges, self.options.idempotency()));
+        at.map_or(Beside::Nothing, Beside::Due)
+    }
+
+    /// How many attempts there may be, hedges included.
+    fn max_attempts<L>(&self, pipeline: &Pipeline<L>) -> u32 {
+        cmp::min(self.options.max_attempts().unwrap_or(u32::MAX), pipeline.retry.max_attempts())
+    }
+
+    /// What to do while an attempt is under way: wait, or start another beside it.
+    #[allow(clippy::too_many_arguments)] // They are one state, taken apart.
+    fn watch_over<L>(
+        &mut self,
+        now: Instant,
+        entropy: u64,
+        run: &Run<T>,
+        beside: Beside<T>,
+        hedges: u32,
+        pipeline: &mut Pipeline<L>,
+        events: &mut Events,
+    ) -> (Step, Beside<T>, u32)
+    where
+        L: Limiter<Ticket = T>,
+    {
+        let wait = |until| Step::Wait(cmp::min(until, run.until));
+        let progress = match beside {
+            Beside::Due(at) if now >= at => match pipeline.budget.withdraw(now, entropy, Cause::Hedge) {
+                Ok(charge) => self.join_line(now, charge, pipeline, events),
+                Err(exhausted) => Progress::Refused(Rejected::BudgetSpent { retry_at: exhausted.retry_at }),
+            },
+            Beside::InLine(place) => self.stand_in_line(now, place, pipeline, events),
+            Beside::Due(at) => return (wait(at), Beside::Due(at), hedges),
+            Beside::Running(other) => return (wait(other.until), Beside::Running(other), hedges),
+            Beside::Nothing => return (Step::Wait(run.until), Beside::Nothing, hedges),
+        };
+        match progress {
+            Progress::Waits { place, until } => (wait(until), Beside::InLine(place), hedges),
+            Progress::Starts(hedge) => {
+                events.push(Event::Hedged { attempt: hedge.number, beside: run.number });
+                let attempt = Attempt { number: hedge.number, until: hedge.until };
+                (Step::Start(attempt), Beside::Running(hedge), hedges.saturating_add(1))
+            }
+            // The call does not need it.
+            Progress::Refused(rejected) => {
+                events.push(Event::HedgeRefused(rejected));
+                (Step::Wait(run.until), Beside::Nothing, hedges)
+            }
+        }
     }
 
     fn reject(&mut self, rejected: Rejected, events: &mut Events) -> Step {
@@ -276,88 +345,87 @@ impl<T> Call<T> {
         Step::Done(Err(rejected))
     }
 
-    /// The breaker's permit of the attempt under way, if one is; the outer `None` if none is.
-    fn stop_running(&mut self) -> Option<Option<Permit>> {
-        match mem::replace(&mut self.stage, Stage::Asking) {
-            Stage::Running { permit, .. } => Some(permit),
-            other @ (Stage::Asking | Stage::InLine { .. } | Stage::BackingOff { .. } | Stage::Ended(_)) => {
-                self.stage = other;
-                None
-            }
-        }
-    }
-
-    /// Tells every policy how the attempt ended, and decides what follows.
-    fn conclude<L>(
+    /// Tells every policy how an attempt ended, and decides what follows.
+    #[allow(clippy::too_many_arguments)] // What happened, to what, and where to say so.
+    fn end_attempt<L>(
         &mut self,
         now: Instant,
         entropy: u64,
-        permit: Option<Permit>,
+        attempt: u32,
         outcome: Outcome,
+        event: Event,
         pipeline: &mut Pipeline<L>,
         events: &mut Events,
     ) where
-        L: RateLimiter<Ticket = T>,
+        L: Limiter<Ticket = T>,
     {
-        if let (Some(permit), Some(breaker)) = (permit, pipeline.circuit_breaker.as_mut()) {
-            match breaker.record(now, entropy, permit, outcome.kind()) {
-                Recorded::Noted | Recorded::Unjudged => {}
-                Recorded::Changed { from, to } => events.push(Event::CircuitBreakerChanged { from, to }),
-                Recorded::Late => events.push(Event::LateResult { outcome: outcome.kind() }),
+        let (run, other, hedges, before) = match mem::replace(&mut self.stage, Stage::Asking { charge: None }) {
+            Stage::Running { run, beside, hedges, pushback } if run.number == attempt => {
+                (run, beside, hedges, pushback)
             }
-        }
-        if let (Some(delay), OutcomeKind::Transient | OutcomeKind::Throttled, Some(limit)) =
-            (outcome.retry_after(), outcome.kind(), pipeline.rate_limit.as_mut())
-        {
-            let until = now + delay;
-            limit.block_until(until);
-            events.push(Event::RateLimitBlocked { until });
-        }
+            Stage::Running { run, beside: Beside::Running(other), hedges, pushback } if other.number == attempt => {
+                (other, Beside::Running(run), hedges, pushback)
+            }
+            stage => {
+                self.stage = stage;
+                return;
+            }
+        };
+        events.push(event);
+        let held_until = run.conclude(now, entropy, &outcome, pipeline, events);
         if outcome.is_success() {
+            other.cancel(now, pipeline, events);
             events.push(Event::Succeeded { attempts: self.attempts });
             self.stage = Stage::Ended(Ok(()));
             return;
         }
+        match other {
+            // The one beside it goes on, unless it could only fail in the same way.
+            Beside::Running(run) if outcome.kind() != OutcomeKind::Permanent => {
+                let pushback = Pushback {
+                    held_until: cmp::max(before.held_until, held_until),
+                    is_final: before.is_final || outcome.forbids_retry(),
+                };
+                let beside = if pushback == Pushback::NONE && outcome.kind() != OutcomeKind::Throttled {
+                    self.next_hedge(&run, hedges, pipeline)
+                } else {
+                    Beside::Nothing
+                };
+                self.stage = Stage::Running { run, beside, hedges, pushback };
+            }
+            other => {
+                other.cancel(now, pipeline, events);
+                self.retry(now, entropy, before.added_to(now, outcome), pipeline, events);
+            }
+        }
+    }
+
+    /// Decides whether another attempt follows, now that none is under way.
+    fn retry<L>(
+        &mut self,
+        now: Instant,
+        entropy: u64,
+        outcome: Outcome,
+        pipeline: &mut Pipeline<L>,
+        events: &mut Events,
+    ) {
         let failure = Failure {
             attempt: self.attempts,
             outcome,
-            idempotency: self.options.idempotency,
-            previous_delay: self.last_delay,
+            idempotency: self.options.idempotency(),
+            max_attempts: self.max_attempts(pipeline),
+            previous_delay: self.previous_delay,
             deadline: self.deadline,
         };
-        match pipeline.retry.decide(now, entropy, &failure, &mut Budget::unlimited()) {
-            Verdict::Retry { at, delay, .. } => {
-                self.last_delay = delay;
+        match pipeline.retry.decide(now, entropy, &failure, &mut pipeline.budget) {
+            Verdict::Retry { at, delay, charge } => {
+                self.previous_delay = delay;
                 events.push(Event::RetryScheduled { attempt: self.attempts.saturating_add(1), at });
-                self.stage = Stage::BackingOff { until: at };
+                self.stage = Stage::BackingOff { until: at, charge };
             }
             Verdict::Stop(rejected) => {
                 self.reject(rejected, events);
             }
         }
-    }
-}
-
-/// Asks the breaker, if there is one, for leave to start now.
-fn admit<L>(now: Instant, pipeline: &mut Pipeline<L>, events: &mut Events) -> Result<Option<Permit>, Rejected> {
-    let Some(breaker) = pipeline.circuit_breaker.as_mut() else {
-        return Ok(None);
-    };
-    let from = breaker.state();
-    let permit = breaker.try_admit(now).map_err(refused_by_breaker)?;
-    let to = breaker.state();
-    if from != to {
-        events.push(Event::CircuitBreakerChanged { from, to });
-    }
-    if let Some(refusal) = permit.would_refuse() {
-        events.push(Event::CircuitBreakerWouldRefuse(refusal));
-    }
-    Ok(Some(permit))
-}
-
-const fn refused_by_breaker(refusal: circuit_breaker::Refusal) -> Rejected {
-    match refusal {
-        circuit_breaker::Refusal::NotYet { retry_at, reason } => Rejected::CircuitOpen { retry_at, reason },
-        circuit_breaker::Refusal::ForcedOpen => Rejected::CircuitForcedOpen,
     }
 }

@@ -6,13 +6,18 @@ use core::time::Duration;
 use super::{Attempt, Call, CallOptions, Pipeline, PipelineBuilder, Step};
 use crate::backoff::{Backoff, Jitter};
 use crate::circuit_breaker::{self, CircuitBreaker, Mode, Reason, State};
+use crate::concurrency::ConcurrencyLimit;
 use crate::event::{Event, Events, Observer};
-use crate::outcome::{Outcome, OutcomeKind};
-use crate::rate_limit::{Quota, Reservation, TokenBucket};
+use crate::limits::Ticket;
+use crate::outcome::{Idempotency, Outcome, OutcomeKind};
+use crate::rate_limit::{Quota, TokenBucket};
 use crate::rejected::Rejected;
 use crate::retry::Retry;
 use crate::settings::{InvalidSetting, Value};
 use crate::time::Instant;
+
+mod hedging;
+mod policies;
 
 extern crate std;
 use std::cell::RefCell;
@@ -61,28 +66,28 @@ impl Bench {
         Self { pipeline: builder.build().unwrap(), events: Events::new(), reported: RefCell::default() }
     }
 
-    fn call(&self, secs: u64) -> Call<Reservation> {
+    fn call(&self, secs: u64) -> Call<Ticket> {
         self.pipeline.call(s(secs), CallOptions::idempotent())
     }
 
-    fn poll(&mut self, secs: u64, call: &mut Call<Reservation>) -> Step {
-        let step = call.poll(s(secs), &mut self.pipeline, &mut self.events);
+    fn poll(&mut self, secs: u64, call: &mut Call<Ticket>) -> Step {
+        let step = call.poll(s(secs), 0, &mut self.pipeline, &mut self.events);
         self.events.report(s(secs), &self.reported);
         step
     }
 
-    fn finish(&mut self, secs: u64, call: &mut Call<Reservation>, outcome: Outcome) {
-        call.finish(s(secs), 0, outcome, &mut self.pipeline, &mut self.events);
+    fn finish(&mut self, secs: u64, call: &mut Call<Ticket>, outcome: Outcome) {
+        call.finish(s(secs), 0, call.attempts(), outcome, &mut self.pipeline, &mut self.events);
         self.events.report(s(secs), &self.reported);
     }
 
-    fn abandon(&mut self, secs: u64, call: &mut Call<Reservation>) {
+    fn abandon(&mut self, secs: u64, call: &mut Call<Ticket>) {
         call.abandon(s(secs), &mut self.pipeline, &mut self.events);
         self.events.report(s(secs), &self.reported);
     }
 
     fn available(&mut self, secs: u64) -> u32 {
-        self.pipeline.rate_limit_mut().unwrap().available(s(secs))
+        self.pipeline.limits().rate_limits().unwrap().available(s(secs))[0]
     }
 
     fn breaker(&mut self) -> &mut CircuitBreaker {
@@ -132,7 +137,7 @@ fn failures_are_repeated_after_their_backoff_until_attempts_are_spent() {
     assert_eq!(bench.poll(3, &mut call), Step::Wait(s(4)));
     assert_eq!(bench.poll(3, &mut call), Step::Wait(s(4)), "asking early does no harm");
     assert_eq!(bench.poll(4, &mut call), start(2, 14));
-    call.time_out(s(14), 0, &mut bench.pipeline, &mut bench.events);
+    call.time_out(s(14), 0, call.attempts(), &mut bench.pipeline, &mut bench.events);
     assert_eq!(bench.poll(16, &mut call), start(3, 26));
     bench.finish(17, &mut call, Outcome::transient());
     assert_eq!(bench.poll(17, &mut call), stopped(Rejected::AttemptsSpent { max_attempts: 3 }));
@@ -192,7 +197,7 @@ fn attempts_wait_for_the_rate_limit_and_retries_do_too() {
     assert_eq!(bench.poll(1, &mut first), Step::Wait(s(2)));
     assert_eq!(bench.poll(1, &mut second), start(1, 11));
     assert_eq!(bench.poll(2, &mut first), start(2, 12));
-    assert!(bench.reported.borrow().contains(&Event::WaitingForRateLimit { until: s(2) }));
+    assert!(bench.reported.borrow().contains(&Event::WaitingForLimits { until: s(2) }));
 }
 
 #[test]
@@ -337,7 +342,7 @@ fn a_result_that_comes_after_the_breaker_has_moved_on_is_reported_as_late() {
     assert_eq!(bench.poll(0, &mut straggler), start(1, 10));
     bench.trip(1);
     bench.finish(2, &mut straggler, Outcome::success());
-    assert!(bench.reported.borrow().contains(&Event::LateResult { outcome: OutcomeKind::Success }));
+    assert!(bench.reported.borrow().contains(&Event::LateResult { outcome: Some(OutcomeKind::Success) }));
     assert_eq!(bench.breaker().state(), State::Open);
     assert_eq!(bench.poll(2, &mut straggler), Step::Done(Ok(())), "it is a success all the same");
 }
@@ -403,6 +408,10 @@ fn settings_that_contradict_each_other_are_refused_by_both_names() {
         (
             builder().without_attempt_timeout().circuit_breaker(lease(59)),
             ("deadline", time(60), "probe_lease", time(59)),
+        ),
+        (
+            builder().concurrency_limit(ConcurrencyLimit::fixed(1).lease(seconds(9)).build().unwrap()),
+            ("attempt_timeout", time(10), "concurrency_limit.lease", time(9)),
         ),
     ] {
         match builder.build().unwrap_err() {

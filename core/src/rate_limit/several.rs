@@ -187,6 +187,11 @@ impl<const K: usize> RateLimits<K> {
         self.limits.iter_mut().for_each(|limit| limit.block_until(until));
     }
 
+    /// The latest time until which one of them admits nothing because the server said so.
+    pub fn blocked_until(&self) -> Instant {
+        self.limits.iter().map(TokenBucket::blocked_until).max().unwrap_or_default()
+    }
+
     /// When all have room, and which is the last to.
     fn last_to_have_room(&self, now: Instant, weights: [u32; K]) -> Result<(Instant, usize), RefusedBy> {
         let mut latest = (Some(now), 0);

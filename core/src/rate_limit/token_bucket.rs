@@ -2,7 +2,7 @@ use core::cmp;
 use core::time::Duration;
 
 use super::gcra::Taken;
-use super::{Admission, Quota, RateLimiter, Refusal};
+use super::{Quota, Refusal};
 use crate::time::Instant;
 
 /// A rate limit with a burst: a bucket of tokens that refills steadily.
@@ -280,10 +280,15 @@ impl TokenBucket {
     /// Admits nothing before `until`, because the server said so; then one token, and the rate.
     ///
     /// It only ever adds to the wait: what was spent stays spent, and an earlier word of a later time stands. Who holds
-    /// a reservation for an earlier time has to be kept from using it; a [`Call`](crate::pipeline::Call) is.
+    /// a reservation for an earlier time has to be kept from using it, as [`Limits`](crate::limits::Limits) does.
     pub fn block_until(&mut self, until: Instant) {
         self.blocked_until = cmp::max(self.blocked_until, until);
         self.full_at = cmp::max(self.full_at, self.floor());
+    }
+
+    /// Until when it admits nothing because the server said so; the epoch, or a time in the past, if it did not.
+    pub const fn blocked_until(&self) -> Instant {
+        self.blocked_until
     }
 
     /// When `n` tokens could be taken, if nobody else takes any: `now` if they are there, `None` if that lies beyond
@@ -302,35 +307,5 @@ impl TokenBucket {
     /// turn of its last one comes.
     pub fn ready_at_after(&self, now: Instant, tokens: u64) -> Option<Instant> {
         self.quota.look(self.full_at, now, tokens).map(|taken| taken.ready_at)
-    }
-}
-
-/// Callers wait by reservation: each holds its own time from the start, in the order in which they came. It is those
-/// times that keep to the quota; callers that come late to theirs may meet.
-impl RateLimiter for TokenBucket {
-    type Ticket = Reservation;
-
-    fn join(&mut self, now: Instant, n: u32, deadline: Instant) -> Result<Reservation, Refusal> {
-        self.reserve(now, n, deadline)
-    }
-
-    fn poll(&mut self, now: Instant, ticket: &mut Reservation) -> Admission {
-        if ticket.ready_at < self.blocked_until {
-            // The server has blocked everybody since: it waits anew, from when the block ends.
-            match self.reserve(now, ticket.tokens, Instant::MAX) {
-                Ok(anew) => *ticket = anew,
-                Err(Refusal::NotYet { retry_at }) => return Admission::Wait(retry_at),
-                Err(refusal) => return Admission::Refused(refusal),
-            }
-        }
-        if now < ticket.ready_at { Admission::Wait(ticket.ready_at) } else { Admission::Granted }
-    }
-
-    fn leave(&mut self, now: Instant, ticket: Reservation) {
-        self.cancel(now, ticket);
-    }
-
-    fn block_until(&mut self, until: Instant) {
-        Self::block_until(self, until);
     }
 }

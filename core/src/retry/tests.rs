@@ -15,6 +15,7 @@ const fn failure(attempt: u32, outcome: Outcome) -> Failure {
         attempt,
         outcome,
         idempotency: Idempotency::Idempotent,
+        max_attempts: u32::MAX,
         previous_delay: Duration::ZERO,
         deadline: DEADLINE,
     }

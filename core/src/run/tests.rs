@@ -8,6 +8,8 @@ use super::*;
 use crate::backoff::{Backoff, Jitter};
 use crate::circuit_breaker::{CircuitBreaker, Reason};
 use crate::event::Event;
+use crate::hedge::Hedge;
+use crate::outcome::OutcomeKind;
 use crate::pipeline::PipelineBuilder;
 use crate::rate_limit::{Quota, TokenBucket};
 use crate::retry::Retry;
@@ -77,8 +79,109 @@ fn check(script: &[Does], want: Result<u16, (Rejected, LastAttempt<u16>)>, want_
     assert_eq!(made.get(), script.len());
     if let Err(error) = &got {
         assert_eq!((error.attempts as usize, error.elapsed), (script.len(), ms(want_ms)));
+        assert!(error.history.iter().map(|past| past.attempt as usize).eq(1..=script.len()));
+        for (past, does) in error.history.iter().zip(script) {
+            let want = match *does {
+                Does::Returns(status, millis) => (ms(millis), classify(&status).kind(), false),
+                Does::Hangs => (ms(1000), OutcomeKind::Transient, true),
+            };
+            assert_eq!((past.took, past.outcome, past.timed_out), want);
+        }
     }
     assert_eq!(got.map_err(|error| (error.rejected, error.last)), want);
+    check_blocking(script, want, want_ms);
+}
+
+/// The same call in a loop that blocks: a clock of its own, an attempt that hangs returns a code when its time is over.
+fn check_blocking(script: &[Does], want: Result<u16, (Rejected, LastAttempt<u16>)>, want_ms: u64) {
+    const GAVE_UP: u16 = 0;
+    let clock = ManualClock::new();
+    let pipeline = RefCell::new(builder().build().unwrap());
+    let runner = Runner { pipeline: &pipeline, timer: &clock, observer: &() };
+    let got = runner.call_blocking(
+        CallOptions::idempotent(),
+        || 0,
+        classify,
+        |attempt| match script[attempt.number as usize - 1] {
+            Does::Hangs => {
+                clock.wait_until(attempt.until);
+                GAVE_UP
+            }
+            Does::Returns(status, millis) => {
+                clock.advance(ms(millis));
+                status
+            }
+        },
+    );
+    assert_eq!(clock.now() - Instant::EPOCH, ms(want_ms), "blocking");
+    let last = |last| if last == LastAttempt::Returned(GAVE_UP) { LastAttempt::TimedOut } else { last };
+    assert_eq!(got.map_err(|error| (error.rejected, last(error.last))), want, "blocking");
+}
+
+/// Counts how many of it are alive.
+struct Alive<'a>(&'a Cell<u32>);
+
+impl<'a> Alive<'a> {
+    fn new(count: &'a Cell<u32>) -> Self {
+        count.set(count.get() + 1);
+        Self(count)
+    }
+}
+
+impl Drop for Alive<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+/// Makes one call with a hedge after 300 ms, and compares its result, when it came, and how many attempts were made.
+fn check_hedged(script: &[Does], want: Result<u16, Rejected>, want_ms: u64) {
+    let clock = ManualClock::new();
+    let timer = &clock;
+    let hedge = Hedge::builder().after(ms(300)).build().unwrap();
+    let pipeline = RefCell::new(builder().without_circuit_breaker().hedge(hedge).build().unwrap());
+    let runner = Runner { pipeline: &pipeline, timer: &timer, observer: &() };
+    let (made, alive, most) = (Cell::new(0), Cell::new(0), Cell::new(0));
+    let call = runner.call_hedged(
+        CallOptions::idempotent(),
+        || 0,
+        classify,
+        |attempt| {
+            made.set(made.get() + 1);
+            let does = script[attempt.number as usize - 1];
+            let living = Alive::new(&alive);
+            most.set(most.get().max(alive.get()));
+            async move {
+                let _living = living;
+                match does {
+                    Does::Hangs => pending().await,
+                    Does::Returns(status, millis) => {
+                        timer.sleep_until(timer.now() + ms(millis)).await;
+                        status
+                    }
+                }
+            }
+        },
+    );
+    let got = clock.drive(call).expect("every call ends");
+    assert_eq!((got.map_err(|error| error.rejected), clock.now() - Instant::EPOCH), (want, ms(want_ms)));
+    assert_eq!((made.get(), alive.get()), (script.len(), 0));
+    assert!(most.get() <= 2);
+}
+
+#[test]
+fn the_first_answer_of_two_ends_the_call_and_drops_the_other() {
+    use Does::{Hangs, Returns};
+    check_hedged(&[Returns(200, 299)], Ok(200), 299);
+    check_hedged(&[Hangs, Returns(200, 10)], Ok(200), 310);
+    check_hedged(&[Returns(200, 400), Returns(503, 50)], Ok(200), 400);
+    check_hedged(&[Returns(200, 400), Returns(503, 500)], Ok(200), 400);
+    check_hedged(&[Returns(503, 400), Returns(200, 500)], Ok(200), 800);
+    // Both fail; the retry waits for 200 ms after the second, and gets no hedge since it is the last.
+    check_hedged(&[Returns(503, 350), Returns(503, 60), Returns(200, 500)], Ok(200), 360 + 200 + 500);
+    check_hedged(&[Hangs, Returns(400, 10)], Err(Rejected::Permanent), 310);
+    // The first times out at 1,000 ms, its hedge at 1,300.
+    check_hedged(&[Hangs, Hangs, Returns(200, 0)], Ok(200), 1300 + 200);
 }
 
 #[test]
@@ -107,7 +210,7 @@ fn a_call_that_is_refused_makes_no_attempt() {
     pipeline.with(|pipeline| {
         let breaker = pipeline.circuit_breaker_mut().unwrap();
         let permit = breaker.try_admit(Instant::EPOCH).unwrap();
-        breaker.record(Instant::EPOCH, 0, permit, crate::outcome::OutcomeKind::Transient);
+        breaker.record(Instant::EPOCH, 0, permit, OutcomeKind::Transient);
     });
     let runner = Runner { pipeline: &pipeline, timer: &&clock, observer: &() };
     let call = runner.call(CallOptions::idempotent(), || 0, classify, |_| async { 200 });
@@ -117,6 +220,7 @@ fn a_call_that_is_refused_makes_no_attempt() {
         last: LastAttempt::NotMade,
         attempts: 0,
         elapsed: Duration::ZERO,
+        history: History::default(),
     };
     assert_eq!(clock.drive(call), Some(Err(want)));
 }
@@ -144,10 +248,10 @@ fn an_observer_hears_it_after_the_lock_is_released() {
     let heard: Vec<_> = observer.1.borrow().iter().map(core::mem::discriminant).collect();
     let want = [
         Event::AttemptStarted { attempt: 1, until: Instant::EPOCH },
-        Event::AttemptEnded { attempt: 1, outcome: crate::outcome::OutcomeKind::Transient },
+        Event::AttemptEnded { attempt: 1, outcome: OutcomeKind::Transient },
         Event::RetryScheduled { attempt: 2, at: Instant::EPOCH },
         Event::AttemptStarted { attempt: 2, until: Instant::EPOCH },
-        Event::AttemptEnded { attempt: 2, outcome: crate::outcome::OutcomeKind::Success },
+        Event::AttemptEnded { attempt: 2, outcome: OutcomeKind::Success },
         Event::Succeeded { attempts: 2 },
     ];
     assert_eq!(heard, want.map(|event| core::mem::discriminant(&event)));

@@ -5,7 +5,7 @@ use core::pin::{Pin, pin};
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 
-use super::{Clock, Instant, Timer};
+use super::{BlockingTimer, Clock, Instant, Timer};
 
 /// How many sleeps can be under way at once before the surplus is polled busily.
 const SLEEPERS: usize = 64;
@@ -98,16 +98,21 @@ impl ManualClock {
         let mut future = pin!(future);
         let mut cx = Context::from_waker(Waker::noop());
         let mut fruitless = 0;
+        let mut seen = None;
         while fruitless < FRUITLESS_POLLS {
             if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
                 return Some(output);
             }
-            match self.next_wake() {
-                Some(deadline) => {
+            // What was polled late may have woken what was polled early: time stands until a poll changes nothing.
+            let (before, next) = (seen, self.next_wake());
+            seen = Some((self.next_id.get(), next));
+            match next {
+                Some(deadline) if seen == before || fruitless + 1 == FRUITLESS_POLLS => {
                     fruitless = 0;
+                    seen = None;
                     self.set(deadline);
                 }
-                None => fruitless += 1,
+                Some(_) | None => fruitless += 1,
             }
         }
         None
@@ -140,6 +145,15 @@ impl fmt::Debug for ManualClock {
 impl Clock for ManualClock {
     fn now(&self) -> Instant {
         self.now.get()
+    }
+}
+
+/// Nobody else can move a clock on while its thread is blocked: waiting moves it on.
+impl BlockingTimer for ManualClock {
+    fn wait_until(&self, deadline: Instant) {
+        if deadline > self.now() {
+            self.set(deadline);
+        }
     }
 }
 

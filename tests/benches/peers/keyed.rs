@@ -18,8 +18,8 @@ const KEYS: u64 = BATCH;
 /// Equal work: both tables are shared by threads and know all keys. Each batch moves its clock on by a token per key, and
 /// asks once for each key, in an order that is not that of the table; each call reads the clock and is admitted.
 ///
-/// First as both come: ours with foldhash, governor with `std`'s `SipHash`. Then with the same hasher in both, to tell
-/// what the choice of the hasher makes of it.
+/// First as both come: ours with foldhash, governor with `std`'s `SipHash`. Then with the same hasher in both, to tell what
+/// the choice of the hasher makes of it.
 pub(crate) fn rows(bench: &mut Bench) {
     compare(bench, "keyed, 1,000 keys, injected clock", governor);
     compare(bench, "keyed, 1,000 keys, the same hasher", governor_with_our_hasher);

@@ -24,6 +24,7 @@
 //! | [`threads`] | one bucket that threads share |
 //! | [`keyed`] | a bucket per key |
 //! | [`waiting`] | futures: an acquire that need not wait, and a line of a thousand that must |
+//! | [`breaker`] | one circuit breaker on one thread: admitted and recorded, and refused |
 //! | [`world`] | one call of a simulated fleet: 1,000 ns are a million calls a second |
 //! | [`sizes`] | bytes, as information |
 
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
     threads::rows(&mut bench);
     keyed::rows(&mut bench);
     waiting::rows(&mut bench);
+    breaker::rows(&mut bench);
     world::rows(&mut bench);
     sizes::rows(&mut bench);
     match bench.finish() {

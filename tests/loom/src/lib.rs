@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use loom::future::block_on;
 use loom::thread;
+use steadfast_core::concurrency;
+use steadfast_core::outcome::OutcomeKind;
 use steadfast_core::rate_limit::{AtomicTokenBucket, Quota, Refusal};
 use steadfast_core::time::{Clock, Instant, Timer};
-use steadfast_executor::{KeyedRateLimit, RateLimit};
+use steadfast_executor::{ConcurrencyLimit, KeyedRateLimit, RateLimit};
 
 fn hourly(burst: u32) -> Quota {
     Quota::per_hour(1).and_then(|quota| quota.with_burst(burst)).expect("a sound quota")
@@ -136,6 +138,41 @@ fn who_can_never_be_served_any_more_is_told_so() {
         });
         limit.set_quota(0, hourly(1));
         assert_eq!(waiter.join().unwrap(), Err(Refusal::Never { tokens: 2, burst: 1 }));
+    });
+}
+
+#[test]
+fn a_slot_goes_round() {
+    loom::model(|| {
+        let slots = concurrency::ConcurrencyLimit::fixed(1).build().expect("a sound limit");
+        let limit = ConcurrencyLimit::new(slots, Still);
+        let other = thread::spawn({
+            let limit = limit.clone();
+            move || block_on(async { limit.acquire().await.map(|slot| slot.record(OutcomeKind::Success)) })
+        });
+        block_on(async { limit.acquire().await.map(drop) }).expect("the other gives it back");
+        other.join().unwrap().expect("this one gave it back");
+        assert_eq!((limit.in_flight(), limit.waiting()), (0, 0));
+    });
+}
+
+#[test]
+fn a_slot_that_is_given_up_in_line_is_not_lost() {
+    loom::model(|| {
+        let slots = concurrency::ConcurrencyLimit::fixed(1).build().expect("a sound limit");
+        let limit = ConcurrencyLimit::new(slots, Still);
+        let slot = limit.try_acquire().expect("it is free");
+        // In line before the other, or behind it; and gone again, with the slot or without.
+        let mut leaver = Box::pin(limit.acquire());
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        let _ = std::future::Future::poll(leaver.as_mut(), &mut cx);
+        let other = thread::spawn({
+            let limit = limit.clone();
+            move || block_on(async { limit.acquire().await.map(drop) })
+        });
+        drop(slot);
+        drop(leaver);
+        other.join().unwrap().expect("it is the other's turn");
     });
 }
 

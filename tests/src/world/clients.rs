@@ -3,10 +3,12 @@ use std::time::Duration;
 use steadfast_core::backoff::{Backoff, Jitter};
 use steadfast_core::pipeline::Pipeline;
 use steadfast_core::retry::Retry;
+use steadfast_core::retry::budget::Budget;
 
 /// How programs react when a call fails, from what is written in a minute to what this project is for.
 ///
-/// All of them make up to four attempts, each of up to 10 s, within 30 s; all but one have no circuit breaker. So they differ
+/// All of them make up to four attempts, each of up to 10 s, within 30 s; all but one have neither a
+/// circuit breaker nor a retry budget. So they differ
 /// in when they try again, and the last one in whether it does.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ClientKind {
@@ -34,7 +36,7 @@ impl ClientKind {
             }
             Self::Backoff => unguarded(Backoff::builder().jitter(Jitter::None).build()),
             Self::BackoffWithJitter => unguarded(Backoff::builder().jitter(Jitter::Full).build()),
-            Self::Standard => Pipeline::default(),
+            Self::Standard => Pipeline::standard(),
         }
     }
 }
@@ -43,7 +45,7 @@ impl ClientKind {
 fn unguarded(backoff: Result<Backoff, steadfast_core::settings::InvalidSetting>) -> Pipeline {
     let build = || {
         let retry = Retry::builder().backoff(backoff?).build()?;
-        Pipeline::builder().retry(retry).without_circuit_breaker().build()
+        Pipeline::builder().retry(retry).budget(Budget::unlimited()).without_circuit_breaker().build()
     };
     build().expect("settings within their ranges")
 }

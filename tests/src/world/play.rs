@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use steadfast_core::event::{Events, Observer};
+use steadfast_core::limits::Limiter;
 use steadfast_core::pipeline::{Attempt, Call, Pipeline, Step};
-use steadfast_core::rate_limit::RateLimiter;
 use steadfast_core::rejected::Rejected;
 use steadfast_core::time::Instant;
 
@@ -25,7 +25,7 @@ const DRAIN: Duration = Duration::from_secs(600);
 /// answer, the end of what it was told to wait for, or the end of its caller's patience. Places of calls that have
 /// ended are used again: in a steady world, nothing is allocated.
 #[derive(Debug)]
-pub struct Play<'w, L: RateLimiter, O> {
+pub struct Play<'w, L: Limiter, O> {
     world: &'w World,
     observer: &'w O,
     now: Instant,
@@ -65,7 +65,7 @@ impl Dice {
     }
 }
 
-impl<'w, L: RateLimiter, O: Observer> Play<'w, L, O> {
+impl<'w, L: Limiter, O: Observer> Play<'w, L, O> {
     pub(super) fn new(world: &'w World, fleet: impl FnMut(usize) -> Pipeline<L>, observer: &'w O) -> Self {
         let pipelines = (0..world.clients).map(fleet).enumerate();
         let mut agenda = Agenda::default();
@@ -191,7 +191,9 @@ impl<'w, L: RateLimiter, O: Observer> Play<'w, L, O> {
                 // Changes nothing if the call has just ended.
                 self.tell(place, |call, _, pipeline, events| call.abandon(now, pipeline, events));
             }
-            let Some(step) = self.tell(place, |call, _, pipeline, events| call.poll(now, pipeline, events)) else {
+            let Some(step) =
+                self.tell(place, |call, dice, pipeline, events| call.poll(now, dice.roll(), pipeline, events))
+            else {
                 return;
             };
             match step {
@@ -213,7 +215,7 @@ impl<'w, L: RateLimiter, O: Observer> Play<'w, L, O> {
         let Client { pipeline, dice, .. } = &mut self.clients[under_way.client];
         let said = say(&mut under_way.call, dice, pipeline, &mut self.events);
         self.events.report(self.now, self.observer);
-        while let Some(woken) = pipeline.rate_limit_mut().and_then(L::next_woken) {
+        while let Some(woken) = pipeline.limits_mut().next_woken() {
             woken.let_go();
             self.has_rung = true;
         }
@@ -230,7 +232,7 @@ impl<'w, L: RateLimiter, O: Observer> Play<'w, L, O> {
         }
         self.note_end(made, true);
         self.tell(place, |call, dice, pipeline, events| {
-            call.finish(now, dice.roll(), outcome, pipeline, events);
+            call.finish(now, dice.roll(), made.attempt.number, outcome, pipeline, events);
         });
     }
 
@@ -242,7 +244,7 @@ impl<'w, L: RateLimiter, O: Observer> Play<'w, L, O> {
             any = true;
             self.note_end(&made, false);
             self.tell(place, |call, dice, pipeline, events| {
-                call.time_out(now, dice.roll(), pipeline, events);
+                call.time_out(now, dice.roll(), made.attempt.number, pipeline, events);
             });
         }
         any

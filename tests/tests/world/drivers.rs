@@ -6,9 +6,10 @@ use core::time::Duration;
 use proptest::prelude::*;
 use steadfast_core::circuit_breaker::CircuitBreaker;
 use steadfast_core::event::{Event, Events};
+use steadfast_core::limits::Limiter;
 use steadfast_core::outcome::Outcome;
 use steadfast_core::pipeline::{CallOptions, Pipeline, PipelineBuilder, Step};
-use steadfast_core::rate_limit::{RateLimiter, TokenBucket};
+use steadfast_core::rate_limit::TokenBucket;
 use steadfast_core::retry::Retry;
 use steadfast_core::run::Runner;
 use steadfast_core::time::{Clock, Instant, ManualClock, Timer};
@@ -46,7 +47,7 @@ impl<'a> Answers<'a> {
 type Decisions = Vec<(Instant, Event)>;
 
 /// The calls of one client, begun at these times, as the simulator drives them.
-fn simulated<L: RateLimiter>(pipeline: Pipeline<L>, world: &World) -> Decisions {
+fn simulated<L: Limiter>(pipeline: Pipeline<L>, world: &World) -> Decisions {
     let log = DecisionLog::default();
     let mut pipeline = Some(pipeline);
     super::check(&world.play_observed(|_| pipeline.take().expect("one client"), &log));
@@ -54,7 +55,7 @@ fn simulated<L: RateLimiter>(pipeline: Pipeline<L>, world: &World) -> Decisions 
 }
 
 /// The same calls, as `run` drives them on a clock that is moved by hand. They may overlap.
-fn awaited<L: RateLimiter>(
+fn awaited<L: Limiter>(
     pipeline: Pipeline<L>,
     entropy: u64,
     times: &[Instant],
@@ -90,7 +91,7 @@ fn blocking(mut pipeline: Pipeline, entropy: u64, times: &[Instant], answers: &[
         clock.set(*begin);
         let mut call = pipeline.call(*begin, CallOptions::idempotent());
         loop {
-            let step = call.poll(clock.now(), &mut pipeline, &mut events);
+            let step = call.poll(clock.now(), entropy, &mut pipeline, &mut events);
             events.report(clock.now(), &log);
             match step {
                 Step::Wait(until) => clock.set(until),
@@ -100,9 +101,9 @@ fn blocking(mut pipeline: Pipeline, entropy: u64, times: &[Instant], answers: &[
                     clock.set(answer_at.min(attempt.until));
                     let now = clock.now();
                     if answer_at <= attempt.until {
-                        call.finish(now, entropy, outcome, &mut pipeline, &mut events);
+                        call.finish(now, entropy, attempt.number, outcome, &mut pipeline, &mut events);
                     } else {
-                        call.time_out(now, entropy, &mut pipeline, &mut events);
+                        call.time_out(now, entropy, attempt.number, &mut pipeline, &mut events);
                     }
                     events.report(now, &log);
                 }
@@ -164,7 +165,7 @@ proptest! {
     ) {
         let pipeline = || {
             let limit = TokenBucket::new(quota(1, nanos(487_654_321), burst));
-            strict().rate_limit(limit).build().unwrap().map_rate_limit(Line::before)
+            strict().rate_limit(limit).build().unwrap().map_limits(Line::before)
         };
         let times = begun(&pauses);
         let world = scripted(&times, &answers).entropy(entropy);

@@ -4,6 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Wake;
 
+use steadfast_core::limits::Counts;
+use steadfast_core::rate_limit::RateLimits;
+
 use super::*;
 
 const fn ms(millis: u64) -> Instant {
@@ -27,6 +30,7 @@ fn ask<const K: usize>(line: &mut Line<K>, now: Instant, tickets: &mut [&mut Tic
     let stand = |ticket: &mut &mut Ticket<K>| match line.poll(now, ticket) {
         Admission::Granted => None,
         Admission::Wait(until) => Some(until.as_nanos() / 1_000_000),
+        Admission::WaitForSlot(at_latest) => Some(at_latest.as_nanos() / 1_000_000),
         Admission::Refused(refusal) => panic!("{refusal}"),
     };
     tickets.iter_mut().map(stand).collect()
@@ -209,7 +213,7 @@ fn another_quota_reaches_those_who_wait() {
 
     // No room for two at once any more: whoever asked for as many is told so, and those behind go on.
     line.set_quota(ms(10), 0, Quota::per_second(10).unwrap());
-    assert_eq!(line.poll(ms(10), &mut heavy), Admission::Refused(Refusal::Never { tokens: 2, burst: 1 }));
+    assert_eq!(line.poll(ms(10), &mut heavy), Admission::Refused(Refusal::Never { tokens: 2, burst: 1 }.into()));
     assert_eq!(ask(&mut line, ms(10), &mut [&mut last]), [Some(110)]);
     line.leave(ms(10), heavy);
     assert_eq!(ask(&mut line, ms(110), &mut [&mut last]), [None]);
@@ -221,8 +225,8 @@ fn another_quota_reaches_those_who_wait() {
 fn several_limits_are_waited_for_together() {
     let quota = |tokens, burst| Quota::per_second(tokens).and_then(|quota| quota.with_burst(burst)).unwrap();
     let limits = || RateLimits::new([quota(10, 1), quota(100, 50)]);
-    let mut line = Line::before_several(limits(), [Counts::Calls, Counts::Weight]);
-    let mut join = |tokens| RateLimiter::join(&mut line, ms(0), tokens, Instant::MAX).unwrap();
+    let mut line = Line::before(Limits::<2>::none().with_rate_limits(limits(), [Counts::Calls, Counts::Weight]));
+    let mut join = |tokens| Limiter::join(&mut line, ms(0), tokens, 0, Instant::MAX).unwrap();
     let [mut first, mut second, mut third] = [50, 20, 10].map(&mut join);
     let told = ask(&mut line, ms(0), &mut [&mut first, &mut second, &mut third]);
     assert_eq!(told, [None, Some(200), Some(300)], "one call each, and the tokens of all before");
@@ -256,4 +260,107 @@ fn ut_09_execute_runs_after_exactly_the_wait() {
         let ran_at = clock.drive(limit.execute(1, async { clock.now() }));
         assert_eq!(ran_at, Some(Ok(ms(want))));
     }
+}
+
+/// So many slots, with leases of ten seconds, and a bucket of ten a second.
+fn slots(slots: u32, burst: u32) -> Line {
+    let bucket = TokenBucket::new(Quota::per_second(10).and_then(|quota| quota.with_burst(burst)).unwrap());
+    let limit = ConcurrencyLimit::fixed(slots).lease(Duration::from_secs(10)).build().unwrap();
+    Line::before(Limits::from(bucket).with_concurrency_limit(limit))
+}
+
+/// A waker that counts, left with a ticket that waits.
+fn watched(line: &mut Line, ticket: &Ticket) -> Arc<Wakes> {
+    let wakes = Arc::new(Wakes::default());
+    line.watch(ticket, &Arc::clone(&wakes).into());
+    wakes
+}
+
+fn wake_all(line: &mut Line) {
+    while let Some(due) = line.next_woken() {
+        due.let_go();
+    }
+}
+
+#[test]
+fn a_slot_goes_to_the_first_in_line() {
+    let mut line = slots(1, 5);
+    let (runs, mut second, mut third) = (join(&mut line, 1), join(&mut line, 1), join(&mut line, 1));
+    assert_eq!(line.poll(ms(0), &mut second), Admission::WaitForSlot(ms(20_000)), "if the permit is lost");
+    assert_eq!(ask(&mut line, ms(0), &mut [&mut third]), [Some(20_000)]);
+    let wakes = [watched(&mut line, &second), watched(&mut line, &third)];
+    assert_eq!(line.finish(ms(7), runs, OutcomeKind::Success), Learned::NOTHING);
+    wake_all(&mut line);
+    assert_eq!(wakes.each_ref().map(|wakes| wakes.0.load(Ordering::Relaxed)), [1, 0]);
+    // Whoever asks, it is the second's.
+    assert_eq!(ask(&mut line, ms(7), &mut [&mut third, &mut second]), [Some(20_000), None]);
+    line.leave(ms(8), second);
+    assert_eq!(ask(&mut line, ms(8), &mut [&mut third]), [None]);
+    line.abandon(ms(9), third);
+    assert!(line.is_empty() && line.limits().concurrency_limit().unwrap().in_flight() == 0);
+}
+
+#[test]
+fn who_waits_for_a_slot_holds_no_tokens() {
+    let mut line = slots(1, 1);
+    let runs = join(&mut line, 1);
+    let mut second = join(&mut line, 1);
+    // The token came in at 100, and nobody has it: the slot is taken.
+    assert_eq!(line.poll(ms(500), &mut second), Admission::WaitForSlot(ms(20_000)));
+    assert_eq!(line.limits().available(ms(500)), [1]);
+    line.finish(ms(600), runs, OutcomeKind::Success);
+    assert_eq!(line.poll(ms(600), &mut second), Admission::Granted);
+    // And the other way round: the slot comes free before the next token is there.
+    let mut third = join(&mut line, 1);
+    assert_eq!(line.poll(ms(650), &mut third), Admission::WaitForSlot(ms(20_000)));
+    let wakes = watched(&mut line, &third);
+    line.finish(ms(650), second, OutcomeKind::Success);
+    wake_all(&mut line);
+    assert_eq!(wakes.0.load(Ordering::Relaxed), 1, "to learn that it is the token now");
+    assert_eq!(line.poll(ms(650), &mut third), Admission::Wait(ms(700)));
+    assert_eq!(line.poll(ms(700), &mut third), Admission::Granted);
+}
+
+#[test]
+fn a_forgotten_waiter_costs_its_slot_until_its_lease_ends() {
+    let mut line = slots(1, 5);
+    let runs = join(&mut line, 1);
+    let (_forgotten, mut behind) = (join(&mut line, 1), join(&mut line, 1));
+    line.finish(ms(1_000), runs, OutcomeKind::Success);
+    let [Some(until)] = ask(&mut line, ms(1_000), &mut [&mut behind])[..] else { panic!("it overtook") };
+    assert!((11_000..=21_000).contains(&until), "{until}");
+    assert_eq!(ask(&mut line, ms(until), &mut [&mut behind]), [None]);
+}
+
+#[test]
+fn a_wait_for_a_slot_is_not_refused_for_its_length() {
+    let mut line = slots(1, 5);
+    let _runs = join(&mut line, 1);
+    // Nobody knows how long it takes, so the deadline is no reason to refuse it now.
+    let mut waits = line.join(ms(0), Demand::of([1]).before(ms(50))).unwrap();
+    assert_eq!(line.poll(ms(0), &mut waits), Admission::WaitForSlot(ms(20_000)));
+}
+
+#[test]
+fn more_slots_reach_those_who_wait() {
+    let mut line = slots(1, 5);
+    let _runs = join(&mut line, 1);
+    let mut waits = join(&mut line, 1);
+    let wakes = watched(&mut line, &waits);
+    assert!(line.set_concurrency_bounds(0, 2).is_err());
+    line.set_concurrency_bounds(2, 2).unwrap();
+    wake_all(&mut line);
+    assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
+    assert_eq!(line.poll(ms(0), &mut waits), Admission::Granted);
+}
+
+#[test]
+fn an_adaptive_rate_is_waited_for_in_order() {
+    let mut rate = steadfast_core::rate_limit::AdaptiveRate::new(ms(0));
+    rate.record(ms(0), 1, OutcomeKind::Throttled);
+    let mut line: Line = Line::before(Limits::none().with_adaptive_rate(rate));
+    let (mut first, mut second) = (join(&mut line, 1), join(&mut line, 1));
+    assert_eq!(ask(&mut line, ms(0), &mut [&mut second, &mut first]), [Some(2_000), Some(2_000)]);
+    assert_eq!(ask(&mut line, ms(2_000), &mut [&mut second, &mut first]), [Some(4_000), None]);
+    assert_eq!(ask(&mut line, ms(4_000), &mut [&mut second]), [None]);
 }

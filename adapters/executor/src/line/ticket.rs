@@ -1,4 +1,5 @@
-use steadfast_core::rate_limit::{Refusal, Reservations};
+use steadfast_core::limits::Grant;
+use steadfast_core::rate_limit::Refusal;
 use steadfast_core::time::Instant;
 
 /// A place in line: higher priorities first, and then the order of joining.
@@ -25,12 +26,14 @@ impl Place {
 
 /// What somebody in line is told.
 pub(crate) enum Turn<const K: usize> {
-    Granted(Reservations<K>),
+    Granted(Grant<K>),
     /// In this place, until then.
     Wait(Place, Instant),
+    /// In this place, until a slot comes free; then at the latest.
+    WaitForSlot(Place, Instant),
 }
 
-/// A place in a [`Line`](super::Line), and then the tokens.
+/// A place in a [`Line`](super::Line), and then tokens and slot.
 #[derive(Debug)]
 #[must_use = "hand it to `leave`, or its tokens are spent"]
 pub struct Ticket<const K: usize = 1>(pub(super) Standing<K>);
@@ -39,7 +42,7 @@ pub struct Ticket<const K: usize = 1>(pub(super) Standing<K>);
 pub(super) enum Standing<const K: usize> {
     /// With what it asks for.
     Waiting(Place, [u32; K]),
-    Granted(Reservations<K>),
+    Granted(Grant<K>),
     Refused(Refusal),
 }
 
@@ -49,8 +52,13 @@ impl<const K: usize> Ticket<K> {
         Self(Standing::Waiting(place, weights))
     }
 
+    /// Of somebody who was granted this.
+    pub(crate) const fn granted(grant: Grant<K>) -> Self {
+        Self(Standing::Granted(grant))
+    }
+
     /// What was granted, to be settled later, or itself if nothing was.
-    pub(crate) fn into_granted(self) -> Result<Reservations<K>, Self> {
+    pub(crate) fn into_granted(self) -> Result<Grant<K>, Self> {
         match self.0 {
             Standing::Granted(granted) => Ok(granted),
             Standing::Waiting(..) | Standing::Refused(_) => Err(self),

@@ -16,6 +16,8 @@ use crate::time::Instant;
 /// A retry is paid for by the successes of the window, as far as `percent` of them reach; and where they do not, by the
 /// reserve. Finagle's budget (`RetryBudget`, 2016) counts calls where this one counts successes: in an outage it would earn
 /// what the next round of retries spends. Its reserve is 10 retries a second, which for most clients is no limit at all.
+///
+/// A retry after a throttled attempt costs nothing: it is no sign of an outage, and the server has said when it will do.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[must_use = "call `build`"]
 pub struct RatioBuilder {

@@ -51,6 +51,16 @@ fn ratio_counts_answers_and_nothing_else() {
 }
 
 #[test]
+fn ratio_lets_what_was_throttled_come_back_for_nothing() {
+    let mut budget = Budget::default();
+    for _ in 0..100 {
+        let charge = budget.withdraw(s(100), 0, Cause::Throttled).unwrap();
+        budget.refund(s(100), charge);
+    }
+    assert_eq!(paid(&mut budget, s(100), Cause::Transient).len(), 2, "the reserve is untouched");
+}
+
+#[test]
 fn ratio_forgets_successes_after_the_window() {
     for (later, want) in [(0, 20), (8, 20), (9, 20), (10, 0), (11, 0), (1_000_000, 0)] {
         let mut budget = Budget::ratio().reserve(0, secs(1)).build().unwrap();

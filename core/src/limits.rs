@@ -1,0 +1,341 @@
+//! What an attempt has to get before it starts, as one: tokens of every rate limit, and a slot to run in.
+//!
+//! ```
+//! use steadfast_core::concurrency::ConcurrencyLimit;
+//! use steadfast_core::limits::{Admission, Limiter, Limits};
+//! use steadfast_core::outcome::OutcomeKind;
+//! use steadfast_core::rate_limit::{Quota, TokenBucket};
+//! use steadfast_core::time::Instant;
+//!
+//! let bucket = TokenBucket::new(Quota::per_second(100)?);
+//! let mut limits = Limits::from(bucket).with_concurrency_limit(ConcurrencyLimit::fixed(5).build()?);
+//!
+//! let now = Instant::EPOCH;
+//! let mut ticket = limits.join(now, 1, 0, Instant::MAX).expect("a token is never too much to ask");
+//! assert_eq!(limits.poll(now, &mut ticket), Admission::Granted);
+//! limits.finish(now, ticket, OutcomeKind::Success);
+//! # Ok::<(), steadfast_core::settings::InvalidSetting>(())
+//! ```
+//!
+//! [`Limiter`] is the port through which a [`Call`](crate::pipeline::Call) waits for them, and [`Limits`] what a
+//! [`Pipeline`](crate::pipeline::Pipeline) has unless an adapter puts something else in its place.
+//!
+//! # One thing, not two
+//!
+//! Somebody who first waits for tokens and then, with the tokens in hand, for a slot, comes back with others like it as
+//! soon as slots come free, and together they exceed the burst. So tokens and slot are granted at the same time, or
+//! neither is.
+
+use crate::concurrency::{ConcurrencyLimit, Permit, Recorded};
+use crate::outcome::OutcomeKind;
+use crate::rate_limit::{self, AdaptiveRate, RateLimits, RefusedBy, Reservations, TokenBucket};
+use crate::time::Instant;
+
+mod limiter;
+#[cfg(test)]
+mod tests;
+
+pub use limiter::{Admission, Learned, Limiter, Refusal, Woken};
+
+/// What one of several rate limits counts, where a call's weight is a single number.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Counts {
+    /// Each call as one, whatever it weighs.
+    Calls,
+    /// Each call as what it weighs.
+    Weight,
+}
+
+/// `K` rate limits, an adaptive rate, and a concurrency limit, each of which may be missing.
+///
+/// Without a line before them, callers wait for tokens by reservation: each holds its own time from the start, in the
+/// order in which they came. It is those times that keep to the quota; callers that come late to theirs may meet. Nobody
+/// waits for a slot: who finds none when its tokens are ready is refused. `steadfast-executor` has a line for both.
+#[derive(Debug)]
+pub struct Limits<const K: usize = 1> {
+    rates: Option<RateLimits<K>>,
+    counts: [Counts; K],
+    adaptive_rate: Option<AdaptiveRate>,
+    concurrency: Option<ConcurrencyLimit>,
+}
+
+/// What was granted of [`Limits`], all at once.
+#[derive(Debug)]
+#[must_use = "its tokens are spent, and its slot stays taken until its lease ends"]
+pub struct Grant<const K: usize = 1> {
+    reservations: Option<Reservations<K>>,
+    permit: Option<Permit>,
+}
+
+/// What is missing for a [`Grant`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Missing {
+    /// Tokens. They are there at this instant, if nobody else takes any; [`Instant::MAX`] is beyond the end of the clock.
+    Tokens(Instant),
+    /// A slot. One is free at this instant even if every permit was lost.
+    Slot(Instant),
+    /// More tokens than there can ever be.
+    Never(rate_limit::Refusal),
+}
+
+impl From<Missing> for Admission {
+    fn from(missing: Missing) -> Self {
+        match missing {
+            Missing::Tokens(ready_at) => Self::Wait(ready_at),
+            Missing::Slot(at_latest) => Self::WaitForSlot(at_latest),
+            Missing::Never(refusal) => Self::Refused(refusal.into()),
+        }
+    }
+}
+
+/// A place in [`Limits`], and then what was granted.
+#[derive(Debug)]
+#[must_use = "hand it to `leave`, or its tokens are spent"]
+pub struct Ticket<const K: usize = 1> {
+    weights: [u32; K],
+    /// Reserved, and the permit comes when they are ready.
+    grant: Grant<K>,
+    is_granted: bool,
+}
+
+impl<const K: usize> Grant<K> {
+    /// Whether a slot is part of it.
+    pub const fn has_slot(&self) -> bool {
+        self.permit.is_some()
+    }
+}
+
+impl<const K: usize> Limits<K> {
+    /// No limit at all, until one is added.
+    pub const fn none() -> Self {
+        Self { rates: None, counts: [Counts::Weight; K], adaptive_rate: None, concurrency: None }
+    }
+
+    /// The same with these rate limits, each of which counts calls or their weight.
+    #[must_use]
+    pub fn with_rate_limits<const N: usize>(self, rates: RateLimits<N>, counts: [Counts; N]) -> Limits<N> {
+        let Self { rates: _, counts: _, adaptive_rate, concurrency } = self;
+        Limits { rates: Some(rates), counts, adaptive_rate, concurrency }
+    }
+
+    /// The same with a rate that follows what the server bears. It counts calls, whatever they weigh.
+    #[must_use]
+    pub fn with_adaptive_rate(self, rate: AdaptiveRate) -> Self {
+        Self { adaptive_rate: Some(rate), ..self }
+    }
+
+    /// The same with only so many attempts at once.
+    #[must_use]
+    pub fn with_concurrency_limit(self, limit: ConcurrencyLimit) -> Self {
+        Self { concurrency: Some(limit), ..self }
+    }
+
+    /// The rate limits, if there are any.
+    pub const fn rate_limits(&self) -> Option<&RateLimits<K>> {
+        self.rates.as_ref()
+    }
+
+    /// The rate limits, if there are any, to change a quota or to block one.
+    pub const fn rate_limits_mut(&mut self) -> Option<&mut RateLimits<K>> {
+        self.rates.as_mut()
+    }
+
+    /// The adaptive rate, if there is one.
+    pub const fn adaptive_rate(&self) -> Option<&AdaptiveRate> {
+        self.adaptive_rate.as_ref()
+    }
+
+    /// The concurrency limit, if there is one.
+    pub const fn concurrency_limit(&self) -> Option<&ConcurrencyLimit> {
+        self.concurrency.as_ref()
+    }
+
+    /// The concurrency limit, if there is one, to change its bounds.
+    pub const fn concurrency_limit_mut(&mut self) -> Option<&mut ConcurrencyLimit> {
+        self.concurrency.as_mut()
+    }
+
+    /// What a call that weighs `n` takes of each rate limit.
+    pub fn weights(&self, n: u32) -> [u32; K] {
+        self.counts.map(|counts| match counts {
+            Counts::Calls => 1,
+            Counts::Weight => n,
+        })
+    }
+
+    /// Takes what an attempt with these weights has to get, if all of it is there now.
+    ///
+    /// # Errors
+    /// With what is missing; then nothing was taken.
+    #[inline]
+    pub fn try_take(&mut self, now: Instant, weights: [u32; K]) -> Result<Grant<K>, Missing> {
+        let mut grant = Grant { reservations: None, permit: None };
+        self.try_take_slot(now, &mut grant)?;
+        if let Some(rates) = &mut self.rates {
+            grant.reservations = rates.reserve_now(now, weights);
+            if grant.reservations.is_none() {
+                let ready_at = rates.ready_at(now, weights);
+                self.give_back(now, grant);
+                return Err(match ready_at {
+                    Ok(ready_at) => Missing::Tokens(ready_at.unwrap_or(Instant::MAX)),
+                    Err(never) => Missing::Never(never.refusal),
+                });
+            }
+        }
+        match self.try_take_pace(now) {
+            Ok(()) => Ok(grant),
+            Err(missing) => {
+                self.give_back(now, grant);
+                Err(missing)
+            }
+        }
+    }
+
+    #[inline]
+    fn try_take_slot(&mut self, now: Instant, grant: &mut Grant<K>) -> Result<(), Missing> {
+        if let Some(limit) = &mut self.concurrency {
+            grant.permit = Some(limit.try_acquire(now).map_err(|refusal| Missing::Slot(refusal.at_latest))?);
+        }
+        Ok(())
+    }
+
+    /// The last to be asked, since what it gives does not all come back.
+    #[inline]
+    fn try_take_pace(&mut self, now: Instant) -> Result<(), Missing> {
+        match self.adaptive_rate.as_mut().map(|rate| rate.try_acquire(now, 1)) {
+            Some(Err(rate_limit::Refusal::NotYet { retry_at })) => Err(Missing::Tokens(retry_at)),
+            Some(Err(never)) => Err(Missing::Never(never)),
+            Some(Ok(())) | None => Ok(()),
+        }
+    }
+
+    /// Gives back what was granted and not used.
+    pub fn give_back(&mut self, now: Instant, grant: Grant<K>) {
+        self.settle(now, grant, [0; K]);
+    }
+
+    /// Settles a grant with what was used in truth of each rate limit: see
+    /// [`TokenBucket::commit`](crate::rate_limit::TokenBucket::commit). Its slot is free.
+    pub fn settle(&mut self, now: Instant, grant: Grant<K>, used: [u32; K]) {
+        let Grant { reservations, permit } = grant;
+        if let (Some(reservations), Some(rates)) = (reservations, &mut self.rates) {
+            rates.commit(now, reservations, used);
+        }
+        if let (Some(permit), Some(limit)) = (permit, &mut self.concurrency) {
+            limit.abandon(permit);
+        }
+    }
+
+    /// How many tokens of each rate limit could be taken at `now`; `u32::MAX` where there is none.
+    pub fn available(&self, now: Instant) -> [u32; K] {
+        self.rates.as_ref().map_or([u32::MAX; K], |rates| rates.available(now))
+    }
+
+    /// When all rate limits have room, if nobody else takes any; `None` if that lies beyond the end of the clock.
+    ///
+    /// # Errors
+    /// If one of them never has.
+    pub fn ready_at(&self, now: Instant, weights: [u32; K]) -> Result<Option<Instant>, rate_limit::Refusal> {
+        let Some(rates) = &self.rates else {
+            return Ok(Some(now));
+        };
+        rates.ready_at(now, weights).map_err(|refused| refused.refusal)
+    }
+
+    /// When the last of so many tokens could be taken of each rate limit, if they are taken one after the other as they
+    /// come in; `None` if that lies beyond the end of the clock. See [`RateLimits::ready_at_after`].
+    pub fn ready_at_after(&self, now: Instant, tokens: [u64; K]) -> Option<Instant> {
+        let Some(rates) = &self.rates else {
+            return Some(now);
+        };
+        rates.ready_at_after(now, tokens)
+    }
+
+    /// Tells how the attempt ended that had the grant: its slot is free.
+    pub fn finish_grant(&mut self, now: Instant, grant: Grant<K>, outcome: OutcomeKind) -> Learned {
+        let concurrency = match (grant.permit, &mut self.concurrency) {
+            (Some(permit), Some(limit)) => limit.record(now, permit, outcome),
+            _ => Recorded::Noted,
+        };
+        let pace = self.adaptive_rate.as_mut().and_then(|rate| rate.record(now, 1, outcome));
+        Learned { concurrency, pace }
+    }
+
+    /// Tells that the attempt that had the grant was dropped: its slot is free, its tokens are spent.
+    pub fn abandon_grant(&mut self, grant: Grant<K>) {
+        if let (Some(permit), Some(limit)) = (grant.permit, &mut self.concurrency) {
+            limit.abandon(permit);
+        }
+    }
+}
+
+/// One rate limit, which counts weight, and nothing else.
+impl From<TokenBucket> for Limits {
+    fn from(bucket: TokenBucket) -> Self {
+        Self::none().with_rate_limits(RateLimits::of([bucket]), [Counts::Weight])
+    }
+}
+
+impl<const K: usize> Limiter for Limits<K> {
+    type Ticket = Ticket<K>;
+
+    fn join(&mut self, now: Instant, n: u32, _priority: u8, deadline: Instant) -> Result<Ticket<K>, Refusal> {
+        let weights = self.weights(n);
+        let reservations = match &mut self.rates {
+            Some(rates) => Some(rates.reserve(now, weights, deadline)?),
+            None => None,
+        };
+        Ok(Ticket { weights, grant: Grant { reservations, permit: None }, is_granted: false })
+    }
+
+    fn poll(&mut self, now: Instant, ticket: &mut Ticket<K>) -> Admission {
+        if let (Some(reservations), Some(rates)) = (&mut ticket.grant.reservations, &mut self.rates) {
+            if reservations.ready_at() < rates.blocked_until() {
+                // The server has blocked everybody since: it waits anew, from when the block ends.
+                match rates.reserve(now, ticket.weights, Instant::MAX) {
+                    Ok(anew) => *reservations = anew,
+                    Err(RefusedBy { refusal: rate_limit::Refusal::NotYet { retry_at }, .. }) => {
+                        return Admission::Wait(retry_at);
+                    }
+                    Err(never) => return Admission::Refused(never.into()),
+                }
+            }
+            if now < reservations.ready_at() {
+                return Admission::Wait(reservations.ready_at());
+            }
+        }
+        if ticket.is_granted {
+            return Admission::Granted;
+        }
+        if let Some(limit) = &mut self.concurrency {
+            match limit.try_acquire(now) {
+                Ok(permit) => ticket.grant.permit = Some(permit),
+                Err(refusal) => return Admission::Refused(refusal.into()),
+            }
+        }
+        if let Err(missing) = self.try_take_pace(now) {
+            self.abandon_grant(Grant { reservations: None, permit: ticket.grant.permit.take() });
+            return missing.into();
+        }
+        ticket.is_granted = true;
+        Admission::Granted
+    }
+
+    fn leave(&mut self, now: Instant, ticket: Ticket<K>) {
+        self.give_back(now, ticket.grant);
+    }
+
+    fn finish(&mut self, now: Instant, ticket: Ticket<K>, outcome: OutcomeKind) -> Learned {
+        self.finish_grant(now, ticket.grant, outcome)
+    }
+
+    fn abandon(&mut self, _now: Instant, ticket: Ticket<K>) {
+        self.abandon_grant(ticket.grant);
+    }
+
+    fn block_until(&mut self, until: Instant) {
+        if let Some(rates) = &mut self.rates {
+            rates.block_until(until);
+        }
+    }
+}

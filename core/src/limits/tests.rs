@@ -1,0 +1,161 @@
+//! Tickets of callers that wait by reservation, and what each limit gets back.
+
+use core::time::Duration;
+
+use super::*;
+use crate::rate_limit::Quota;
+
+const fn ms(millis: u64) -> Instant {
+    Instant::from_nanos(millis * 1_000_000)
+}
+
+fn ten_per_second(burst: u32) -> TokenBucket {
+    TokenBucket::new(Quota::per_second(10).and_then(|quota| quota.with_burst(burst)).unwrap())
+}
+
+fn at_once(attempts: u32) -> ConcurrencyLimit {
+    ConcurrencyLimit::fixed(attempts).lease(Duration::from_secs(9)).build().unwrap()
+}
+
+/// An adaptive rate that was throttled: one call every two seconds, and the first of them at `now`.
+fn throttled(now: Instant) -> AdaptiveRate {
+    let mut rate = AdaptiveRate::new(now);
+    rate.record(now, 1, OutcomeKind::Throttled);
+    rate
+}
+
+/// Joins and asks at once.
+fn ask<const K: usize>(limits: &mut Limits<K>, now: Instant) -> (Ticket<K>, Admission) {
+    let mut ticket = limits.join(now, 1, 0, Instant::MAX).unwrap();
+    let admission = limits.poll(now, &mut ticket);
+    (ticket, admission)
+}
+
+#[test]
+fn no_limits_admit_everybody() {
+    let mut limits = Limits::<1>::none();
+    for _ in 0..100 {
+        let (ticket, admission) = ask(&mut limits, ms(0));
+        assert_eq!(admission, Admission::Granted);
+        assert_eq!(limits.finish(ms(0), ticket, OutcomeKind::Success), Learned::NOTHING);
+    }
+}
+
+#[test]
+fn tokens_are_waited_for_by_reservation() {
+    let mut limits = Limits::from(ten_per_second(1));
+    let (_used, _) = ask(&mut limits, ms(0));
+    let (mut second, admission) = ask(&mut limits, ms(0));
+    assert_eq!(admission, Admission::Wait(ms(100)));
+    assert_eq!(limits.poll(ms(99), &mut second), Admission::Wait(ms(100)));
+    assert_eq!(limits.poll(ms(100), &mut second), Admission::Granted);
+    assert_eq!(limits.poll(ms(100), &mut second), Admission::Granted, "and stays so");
+    let refused = limits.join(ms(100), 1, 0, ms(200)).unwrap_err();
+    assert_eq!(refused, rate_limit::Refusal::NotYet { retry_at: ms(200) }.into());
+    let never = limits.join(ms(100), 2, 0, Instant::MAX).unwrap_err();
+    assert_eq!(never, rate_limit::Refusal::Never { tokens: 2, burst: 1 }.into());
+}
+
+#[test]
+fn nobody_waits_for_a_slot_without_a_line() {
+    let mut limits = Limits::from(ten_per_second(5)).with_concurrency_limit(at_once(1));
+    let (first, admission) = ask(&mut limits, ms(0));
+    assert_eq!(admission, Admission::Granted);
+    let (second, admission) = ask(&mut limits, ms(1));
+    let refusal = crate::concurrency::Refusal { in_flight: 1, limit: 1, at_latest: ms(18_000) };
+    assert_eq!(admission, Admission::Refused(refusal.into()));
+    limits.leave(ms(1), second);
+    assert_eq!(limits.rate_limits().unwrap().available(ms(1)), [4], "its token came back");
+    limits.finish(ms(2), first, OutcomeKind::Success);
+    assert_eq!(ask(&mut limits, ms(2)).1, Admission::Granted);
+}
+
+/// What is left of a slot and five tokens once a ticket was granted and handed back in some way.
+#[track_caller]
+fn check_back(hand_back: impl FnOnce(&mut Limits, Ticket), in_flight: u32, available: u32) {
+    let mut limits = Limits::from(ten_per_second(5)).with_concurrency_limit(at_once(2));
+    let (ticket, admission) = ask(&mut limits, ms(0));
+    assert_eq!(admission, Admission::Granted);
+    hand_back(&mut limits, ticket);
+    assert_eq!(limits.concurrency_limit().unwrap().in_flight(), in_flight);
+    assert_eq!(limits.rate_limits().unwrap().available(ms(0)), [available]);
+}
+
+#[test]
+fn whatever_becomes_of_a_ticket_its_slot_comes_back_and_tokens_that_were_not_used() {
+    check_back(|_, ticket| drop(ticket), 1, 4);
+    check_back(|limits, ticket| limits.leave(ms(0), ticket), 0, 5);
+    check_back(|limits, ticket| limits.abandon(ms(0), ticket), 0, 4);
+    check_back(|limits, ticket| assert_eq!(limits.finish(ms(0), ticket, OutcomeKind::Success), Learned::NOTHING), 0, 4);
+}
+
+#[test]
+fn an_adaptive_rate_holds_callers_back_and_learns_how_they_fared() {
+    let mut limits = Limits::<1>::none().with_adaptive_rate(throttled(ms(0)));
+    let (mut ticket, admission) = ask(&mut limits, ms(0));
+    assert_eq!(admission, Admission::Wait(ms(2000)));
+    assert_eq!(limits.poll(ms(2000), &mut ticket), Admission::Granted);
+    assert_eq!(ask(&mut limits, ms(2000)).1, Admission::Wait(ms(4000)));
+    let learned = limits.finish(ms(9000), ticket, OutcomeKind::Success);
+    assert!(limits.adaptive_rate().unwrap().interval() <= Some(Duration::from_secs(2)), "{learned:?}");
+}
+
+#[test]
+fn who_waits_for_the_adaptive_rate_keeps_no_slot() {
+    let mut limits =
+        Limits::from(ten_per_second(5)).with_adaptive_rate(throttled(ms(0))).with_concurrency_limit(at_once(1));
+    let (waits, admission) = ask(&mut limits, ms(0));
+    assert_eq!(admission, Admission::Wait(ms(2000)));
+    assert_eq!(limits.concurrency_limit().unwrap().in_flight(), 0);
+    limits.leave(ms(0), waits);
+    assert_eq!(limits.rate_limits().unwrap().available(ms(0)), [5]);
+}
+
+#[test]
+fn all_is_taken_at_once_or_nothing_is() {
+    let buckets = || RateLimits::of([ten_per_second(1), ten_per_second(2)]);
+    let full = |limits: &Limits<2>, now| limits.rate_limits().unwrap().available(now);
+    let mut limits = Limits::<2>::none()
+        .with_rate_limits(buckets(), [Counts::Calls, Counts::Weight])
+        .with_concurrency_limit(at_once(1));
+    assert_eq!(limits.weights(7), [1, 7]);
+
+    let never = rate_limit::Refusal::Never { tokens: 3, burst: 2 };
+    assert_eq!(limits.try_take(ms(0), [1, 3]).unwrap_err(), Missing::Never(never));
+    assert_eq!(full(&limits, ms(0)), [1, 2]);
+
+    let grant = limits.try_take(ms(0), [1, 2]).unwrap();
+    assert_eq!(limits.try_take(ms(0), [0, 0]).unwrap_err(), Missing::Slot(ms(18_000)));
+    limits.give_back(ms(0), grant);
+    assert_eq!(full(&limits, ms(0)), [1, 2]);
+
+    let grant = limits.try_take(ms(0), [1, 2]).unwrap();
+    limits.abandon_grant(grant);
+    assert_eq!(limits.try_take(ms(0), [1, 2]).unwrap_err(), Missing::Tokens(ms(200)));
+    assert_eq!(limits.concurrency_limit().unwrap().in_flight(), 0);
+
+    let mut paced = Limits::<2>::none()
+        .with_rate_limits(buckets(), [Counts::Calls; 2])
+        .with_adaptive_rate(throttled(ms(0)))
+        .with_concurrency_limit(at_once(1));
+    assert_eq!(paced.try_take(ms(0), [1, 1]).unwrap_err(), Missing::Tokens(ms(2000)));
+    assert_eq!((full(&paced, ms(0)), paced.concurrency_limit().unwrap().in_flight()), ([1, 2], 0));
+}
+
+#[test]
+fn a_block_moves_reservations_behind_it() {
+    let mut limits = Limits::from(ten_per_second(5));
+    let mut tickets = [(); 2].map(|()| limits.join(ms(0), 1, 0, Instant::MAX).unwrap());
+    limits.block_until(ms(500));
+    let stand = tickets.each_mut().map(|ticket| limits.poll(ms(0), ticket));
+    assert_eq!(stand, [Admission::Wait(ms(500)), Admission::Wait(ms(600))]);
+    assert_eq!(limits.poll(ms(600), &mut tickets[1]), Admission::Granted);
+    assert_eq!((limits.available(ms(600)), limits.ready_at(ms(600), [1])), ([0], Ok(Some(ms(700)))));
+    assert_eq!(limits.ready_at_after(ms(600), [7]), Some(ms(1300)));
+    // Limits without a rate limit have nothing to block.
+    let mut unlimited = Limits::<1>::none();
+    unlimited.block_until(ms(500));
+    assert_eq!((unlimited.available(ms(0)), unlimited.ready_at(ms(0), [9])), ([u32::MAX], Ok(Some(ms(0)))));
+    assert_eq!(unlimited.ready_at_after(ms(0), [9]), Some(ms(0)));
+    assert_eq!(ask(&mut unlimited, ms(0)).1, Admission::Granted);
+}

@@ -1,0 +1,120 @@
+use core::task::Waker;
+
+use super::history::History;
+use super::{CallError, LastAttempt, Made};
+use crate::event::{Events, Observer};
+use crate::limits::Limiter;
+use crate::outcome::Outcome;
+use crate::pipeline::{Call, CallOptions, Pipeline, Step};
+use crate::rejected::Rejected;
+use crate::share::Share;
+use crate::time::{Clock, Instant};
+
+/// A call, and what it takes to move it on. Dropping it abandons the call.
+pub(super) struct Driver<'a, S, C, O, L>
+where
+    S: Share<State = Pipeline<L>>,
+    C: Clock,
+    O: Observer,
+    L: Limiter,
+{
+    pipeline: &'a S,
+    clock: &'a C,
+    observer: &'a O,
+    started: Instant,
+    call: Call<L::Ticket>,
+    events: Events,
+    history: History,
+}
+
+impl<'a, S, C, O, L> Driver<'a, S, C, O, L>
+where
+    S: Share<State = Pipeline<L>>,
+    C: Clock,
+    O: Observer,
+    L: Limiter,
+{
+    pub(super) fn new(pipeline: &'a S, clock: &'a C, observer: &'a O, options: CallOptions) -> Self {
+        let started = clock.now();
+        let call = pipeline.with(|pipeline| pipeline.call(started, options));
+        Self { pipeline, clock, observer, started, call, events: Events::new(), history: History::new() }
+    }
+
+    /// Asks the call for its next step, and leaves the waker in the same breath: whoever moves us forward from now on
+    /// finds it.
+    pub(super) fn ask(&mut self, entropy: u64, waker: &Waker) -> Step {
+        let Self { call, events, .. } = self;
+        let now = self.clock.now();
+        let step = with_wakes(self.pipeline, |pipeline| {
+            let step = call.poll(now, entropy, pipeline, events);
+            if let Step::Wait(_) = step {
+                call.watch(pipeline, waker);
+            }
+            step
+        });
+        self.events.report(now, self.observer);
+        step
+    }
+
+    pub(super) fn finish(&mut self, entropy: u64, made: Made, outcome: Outcome) {
+        let number = made.attempt.number;
+        let now = self.tell(|call, now, pipeline, events| call.finish(now, entropy, number, outcome, pipeline, events));
+        self.history.push(number, now - made.started, outcome);
+    }
+
+    pub(super) fn time_out(&mut self, entropy: u64, made: Made) {
+        let number = made.attempt.number;
+        let now = self.tell(|call, now, pipeline, events| call.time_out(now, entropy, number, pipeline, events));
+        self.history.push(number, now - made.started, Outcome::timed_out());
+    }
+
+    /// Why the call has ended without success.
+    pub(super) fn error<R>(&self, result: Result<(), Rejected>, last: LastAttempt<R>) -> CallError<R> {
+        CallError {
+            // A call that succeeded has returned; nobody asks it again.
+            rejected: result.err().unwrap_or(Rejected::Abandoned),
+            last,
+            attempts: self.call.attempts(),
+            elapsed: self.clock.now() - self.started,
+            history: self.history,
+        }
+    }
+
+    /// Tells the call something, and then the observer what came of it. Returns when that was.
+    fn tell(&mut self, tell: impl FnOnce(&mut Call<L::Ticket>, Instant, &mut Pipeline<L>, &mut Events)) -> Instant {
+        let Self { call, events, .. } = self;
+        let now = self.clock.now();
+        with_wakes(self.pipeline, |pipeline| tell(call, now, pipeline, events));
+        self.events.report(now, self.observer);
+        now
+    }
+}
+
+impl<S, C, O, L> Drop for Driver<'_, S, C, O, L>
+where
+    S: Share<State = Pipeline<L>>,
+    C: Clock,
+    O: Observer,
+    L: Limiter,
+{
+    fn drop(&mut self) {
+        if !self.call.has_ended() {
+            self.tell(Call::abandon);
+        }
+    }
+}
+
+/// Lends out the pipeline, and then, with the lock released, wakes whomever that moved forward in line.
+fn with_wakes<S, L, R>(pipeline: &S, f: impl FnOnce(&mut Pipeline<L>) -> R) -> R
+where
+    S: Share<State = Pipeline<L>>,
+    L: Limiter,
+{
+    let next = |pipeline: &mut Pipeline<L>| pipeline.limits_mut().next_woken();
+    let (result, mut woken) = pipeline.with(|pipeline| (f(pipeline), next(pipeline)));
+    while let Some(due) = woken {
+        due.let_go();
+        woken = pipeline.with(next);
+    }
+    result
+}
