@@ -30,6 +30,7 @@
 //! | --- | --- |
 //! | to call an HTTP API | `steadfast::client`, or [`ApiClient`] with another transport or timer |
 //! | to await a rate limit, or several at once | [`RateLimit`] |
+//! | to await a slot, where only so many may run at once | [`ConcurrencyLimit`] |
 //! | a limit for each customer, host or key | [`KeyedRateLimit`] |
 //! | any other operation rate limited, retried and guarded | [`SharedPipeline`] |
 //! | only the decisions, without a runtime or an allocator | [`core`] |
@@ -47,17 +48,21 @@ pub use steadfast_client::{
     ApiClient, ApiClientBuilder, Error, Failure, RequestBuilder, Response, Transport, TransportError,
 };
 pub use steadfast_core as core;
-pub use steadfast_core::backoff::{Backoff, Jitter};
+pub use steadfast_core::backoff::{Backoff, Growth, Jitter};
 pub use steadfast_core::circuit_breaker::CircuitBreaker;
 pub use steadfast_core::event::{Event, Observer};
+pub use steadfast_core::hedge::Hedge;
+pub use steadfast_core::limits::{Counts, Limits};
 pub use steadfast_core::outcome::{Idempotency, Outcome};
-pub use steadfast_core::pipeline::{CallOptions, Pipeline};
-pub use steadfast_core::rate_limit::{Quota, TokenBucket};
+pub use steadfast_core::pipeline::{Attempt, CallOptions, Pipeline};
+pub use steadfast_core::rate_limit::{Quota, RateLimits, TokenBucket};
 pub use steadfast_core::rejected::Rejected;
 pub use steadfast_core::retry::Retry;
+pub use steadfast_core::retry::budget::Budget;
+pub use steadfast_core::run::CallError;
 pub use steadfast_core::settings::InvalidSetting;
 pub use steadfast_core::time::{Clock, Instant, ManualClock, Timer};
-pub use steadfast_executor::{KeyedRateLimit, RateLimit, SharedPipeline};
+pub use steadfast_executor::{ConcurrencyLimit, KeyedRateLimit, RateLimit, Retryable, SharedPipeline};
 pub use steadfast_http as http;
 #[cfg(feature = "reqwest")]
 pub use steadfast_reqwest::ReqwestTransport;
