@@ -20,6 +20,7 @@
 //!
 //! - [`RateLimit`] is a rate limit that tasks await.
 //! - [`ConcurrencyLimit`] is a limit on how many operations run at once.
+//! - [`Executor`] runs operations under both, in order, and can be shut down; `WorkQueue` hands jobs to workers.
 //! - [`KeyedRateLimit`] is a quota for each of many keys, shared by threads.
 //! - [`SharedPipeline`] makes whole calls through one [`Pipeline`](steadfast_core::pipeline::Pipeline) from many tasks.
 //! - [`Line`] is the line in which both wait: first come, first served, as a state machine.
@@ -36,6 +37,7 @@ use std::sync::PoisonError;
 
 mod concurrency;
 mod demand;
+mod executor;
 mod keyed;
 mod line;
 mod pipeline;
@@ -44,6 +46,7 @@ mod run;
 
 pub use concurrency::{ConcurrencyLimit, Slot};
 pub use demand::Demand;
+pub use executor::{Executor, NotExecuted, RateLimitedExecutor, Stopped};
 pub use keyed::KeyedRateLimit;
 pub use line::{Line, Ticket};
 pub use pipeline::SharedPipeline;

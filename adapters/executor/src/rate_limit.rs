@@ -71,6 +71,11 @@ impl<T: Timer, const K: usize> RateLimit<T, K> {
         Self { line: Arc::new(Mutex::new(line)), timer }
     }
 
+    /// The timer that callers wait on.
+    pub const fn timer(&self) -> &T {
+        &self.timer
+    }
+
     /// Waits in line for what is demanded: a number of tokens, an array with one for each limit, or a [`Demand`] with
     /// a deadline or a priority.
     ///
@@ -192,6 +197,11 @@ impl<T: Timer, const K: usize> Held<'_, T, K> {
     /// Tells how the operation ended that had them.
     pub(crate) fn finish(self, outcome: OutcomeKind) {
         self.limit.with(|line, now| line.finish(now, Ticket::granted(self.granted), outcome));
+    }
+
+    /// Frees the slot of an operation that ran and says nothing about how; its tokens stay spent.
+    pub(crate) fn abandon(self) {
+        self.limit.with(|line, now| line.abandon(now, Ticket::granted(self.granted)));
     }
 
     /// Gives everything back, because nothing was used.
