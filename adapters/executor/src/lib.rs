@@ -20,7 +20,7 @@
 //!
 //! - [`RateLimit`] is a rate limit that tasks await.
 //! - [`ConcurrencyLimit`] is a limit on how many operations run at once.
-//! - [`Executor`] runs operations under both, in order, and can be shut down; `WorkQueue` hands jobs to workers.
+//! - [`Executor`] runs operations under both, in order, and can be shut down; [`WorkQueue`] hands jobs to workers.
 //! - [`KeyedRateLimit`] is a quota for each of many keys, shared by threads.
 //! - [`SharedPipeline`] makes whole calls through one [`Pipeline`](steadfast_core::pipeline::Pipeline) from many tasks.
 //! - [`Line`] is the line in which both wait: first come, first served, as a state machine.
@@ -41,6 +41,7 @@ mod executor;
 mod keyed;
 mod line;
 mod pipeline;
+mod queue;
 mod rate_limit;
 mod run;
 
@@ -50,6 +51,7 @@ pub use executor::{Executor, NotExecuted, RateLimitedExecutor, Stopped};
 pub use keyed::KeyedRateLimit;
 pub use line::{Line, Ticket};
 pub use pipeline::SharedPipeline;
+pub use queue::{Left, NotAccepted, Stats, WorkQueue, Worked};
 pub use rate_limit::{Held, RateLimit};
 pub use run::Retryable;
 
