@@ -257,7 +257,7 @@ impl<T: Timer, const K: usize> Executor<T, K> {
         let mut future = pin!(future);
         loop {
             let mut changed = pin!(self.state.changed.listen());
-            if such(&*lock(&self.state.phase)) {
+            if such(&lock(&self.state.phase)) {
                 return None;
             }
             let result = poll_fn(|cx| match future.as_mut().poll(cx) {

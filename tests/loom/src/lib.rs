@@ -10,7 +10,7 @@ use steadfast_core::concurrency;
 use steadfast_core::outcome::OutcomeKind;
 use steadfast_core::rate_limit::{AtomicTokenBucket, Quota, Refusal};
 use steadfast_core::time::{Clock, Instant, Timer};
-use steadfast_executor::{ConcurrencyLimit, KeyedRateLimit, RateLimit};
+use steadfast_executor::{ConcurrencyLimit, KeyedRateLimit, RateLimit, WorkQueue};
 
 fn hourly(burst: u32) -> Quota {
     Quota::per_hour(1).and_then(|quota| quota.with_burst(burst)).expect("a sound quota")
@@ -173,6 +173,22 @@ fn a_slot_that_is_given_up_in_line_is_not_lost() {
         drop(slot);
         drop(leaver);
         other.join().unwrap().expect("it is the other's turn");
+    });
+}
+
+#[test]
+fn a_worker_finds_the_job_or_the_end() {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(2);
+    model.check(|| {
+        let queue = WorkQueue::new(std::num::NonZeroUsize::MIN);
+        let worker = thread::spawn({
+            let queue = queue.clone();
+            move || block_on(queue.work(|()| async {}))
+        });
+        queue.try_push(()).expect("there is room");
+        queue.close();
+        assert_eq!(worker.join().unwrap().done, 1);
     });
 }
 
