@@ -32,6 +32,8 @@
 //! | to await a rate limit, or several at once | [`RateLimit`] |
 //! | to await a slot, where only so many may run at once | [`ConcurrencyLimit`] |
 //! | a limit for each customer, host or key | [`KeyedRateLimit`] |
+//! | to run many operations under limits, in order, and to shut down | [`Executor`], [`RateLimitedExecutor`] |
+//! | to hand jobs to workers, and lose none | [`WorkQueue`] |
 //! | any other operation rate limited, retried and guarded | [`SharedPipeline`] |
 //! | only the decisions, without a runtime or an allocator | [`core`] |
 //! | to know what a status or a `Retry-After` means | [`http`] |
@@ -62,7 +64,9 @@ pub use steadfast_core::retry::budget::Budget;
 pub use steadfast_core::run::CallError;
 pub use steadfast_core::settings::InvalidSetting;
 pub use steadfast_core::time::{Clock, Instant, ManualClock, Timer};
-pub use steadfast_executor::{ConcurrencyLimit, KeyedRateLimit, RateLimit, Retryable, SharedPipeline};
+pub use steadfast_executor::{
+    ConcurrencyLimit, Executor, KeyedRateLimit, RateLimit, RateLimitedExecutor, Retryable, SharedPipeline, WorkQueue,
+};
 pub use steadfast_http as http;
 #[cfg(feature = "reqwest")]
 pub use steadfast_reqwest::ReqwestTransport;
