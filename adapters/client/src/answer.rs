@@ -9,6 +9,7 @@ use steadfast_core::outcome::{Outcome, Processed};
 use steadfast_http::date::{self, UnixTime};
 use steadfast_http::{RetryAfter, classify};
 
+use crate::auth::TokenError;
 use crate::error::What;
 use crate::transport::{BoxError, TransportError};
 
@@ -22,6 +23,12 @@ pub(crate) enum Answer {
     TooLong { head: Head },
     /// No response.
     Nothing(TransportError),
+    /// A response that says that the token is no good (401), which a new one may mend.
+    TokenRejected { head: Head, body: Bytes },
+    /// No request, for want of a token.
+    NoToken(TokenError),
+    /// No request, for want of a signature.
+    NotSigned(BoxError),
 }
 
 /// What precedes a response's body.
@@ -67,13 +74,38 @@ impl Answer {
                 Processed::No => Outcome::transient().not_processed(),
                 Processed::Maybe => Outcome::transient(),
             },
+            // To the policies it is what a throttled attempt is: the server is well, has done nothing, and another attempt
+            // may work.
+            Self::TokenRejected { .. } => Outcome::throttled().not_processed(),
+            Self::NoToken(error) if error.may_pass() => Outcome::transient().not_processed(),
+            Self::NoToken(_) | Self::NotSigned(_) => Outcome::permanent().not_processed(),
+        }
+    }
+
+    /// The same answer, if it is a 401 that a new token may mend.
+    pub(crate) fn token_rejected(self) -> Self {
+        match self {
+            Self::Whole { head, body } => Self::TokenRejected { head, body },
+            other => other,
+        }
+    }
+
+    /// The status, if there is a whole response.
+    pub(crate) fn status(&self) -> Option<StatusCode> {
+        match self {
+            Self::Whole { head, .. } => Some(head.status),
+            _ => None,
         }
     }
 
     /// What it was, apart from the response's head and body.
     pub(crate) fn into_parts(self) -> (What, Option<Head>, Bytes) {
         match self {
-            Self::Whole { head, body } => (What::Answered(head.status), Some(head), body),
+            Self::Whole { head, body } | Self::TokenRejected { head, body } => {
+                (What::Answered(head.status), Some(head), body)
+            }
+            Self::NoToken(error) => (What::NoToken(error), None, Bytes::new()),
+            Self::NotSigned(error) => (What::NotSigned(error), None, Bytes::new()),
             Self::Broken { head, source } => (What::Broke(source), Some(head), Bytes::new()),
             Self::TooLong { head } => (What::TooLong, Some(head), Bytes::new()),
             Self::Nothing(error) => (What::Broke(error.into_source()), None, Bytes::new()),

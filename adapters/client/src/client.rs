@@ -9,6 +9,7 @@ use steadfast_core::time::Timer;
 use steadfast_executor::SharedPipeline;
 use url::Url;
 
+use crate::auth::Auth;
 use crate::error::Error;
 use crate::request::{RequestBuilder, header};
 
@@ -28,6 +29,7 @@ pub struct ApiClient<T, C, O = ()> {
 struct Shared<T, C, O> {
     base: Url,
     headers: HeaderMap,
+    auth: Auth,
     max_body: usize,
     transport: T,
     pipeline: SharedPipeline<C, O>,
@@ -45,6 +47,7 @@ impl<T, C: Timer> ApiClient<T, C> {
     /// | Setting | Default | Why |
     /// | --- | --- | --- |
     /// | `pipeline` | [`Pipeline::builder`] as it comes | retries, a breaker and a deadline; no rate limit, since only you know the API's |
+    /// | `auth` | [`Auth::none`] | |
     /// | `user_agent` | `steadfast/` and the version | some servers refuse requests without |
     /// | `max_body` | 16 MiB | a response is read into memory; one that never ends must not fill it |
     /// | `seed` | random | two processes must not draw the same jitter |
@@ -56,6 +59,7 @@ impl<T, C: Timer> ApiClient<T, C> {
             observer: (),
             pipeline: None,
             headers: Ok(HeaderMap::new()),
+            auth: Auth::none(),
             max_body: MAX_BODY,
             seed: None,
         }
@@ -115,6 +119,10 @@ impl<T, C, O> ApiClient<T, C, O> {
         &self.shared.headers
     }
 
+    pub(crate) fn auth(&self) -> &Auth {
+        &self.shared.auth
+    }
+
     pub(crate) fn max_body(&self) -> usize {
         self.shared.max_body
     }
@@ -143,6 +151,7 @@ pub struct ApiClientBuilder<T, C, O = ()> {
     observer: O,
     pipeline: Option<Pipeline>,
     headers: Result<HeaderMap, Error>,
+    auth: Auth,
     max_body: usize,
     seed: Option<u64>,
 }
@@ -163,6 +172,11 @@ impl<T, C: Timer, O: Observer> ApiClientBuilder<T, C, O> {
         self
     }
 
+    /// How the client says who it is, on each request.
+    pub fn auth(self, auth: Auth) -> Self {
+        Self { auth, ..self }
+    }
+
     /// Who is calling. In place of `steadfast/` and the version.
     pub fn user_agent(self, name: &str) -> Self {
         self.header(USER_AGENT.as_str(), name)
@@ -180,8 +194,8 @@ impl<T, C: Timer, O: Observer> ApiClientBuilder<T, C, O> {
 
     /// Whom to tell what happens.
     pub fn observer<P: Observer>(self, observer: P) -> ApiClientBuilder<T, C, P> {
-        let Self { base_url, transport, timer, observer: _, pipeline, headers, max_body, seed } = self;
-        ApiClientBuilder { base_url, transport, timer, observer, pipeline, headers, max_body, seed }
+        let Self { base_url, transport, timer, observer: _, pipeline, headers, auth, max_body, seed } = self;
+        ApiClientBuilder { base_url, transport, timer, observer, pipeline, headers, auth, max_body, seed }
     }
 
     /// The client.
@@ -189,7 +203,7 @@ impl<T, C: Timer, O: Observer> ApiClientBuilder<T, C, O> {
     /// # Errors
     /// [`Error::InvalidRequest`], if the base URL or a header field cannot be.
     pub fn build(self) -> Result<ApiClient<T, C, O>, Error> {
-        let Self { base_url, transport, timer, observer, pipeline, headers, max_body, seed } = self;
+        let Self { base_url, transport, timer, observer, pipeline, headers, auth, max_body, seed } = self;
         let base = base(&base_url)?;
         let mut headers = headers?;
         let name = HeaderValue::from_static(concat!("steadfast/", env!("CARGO_PKG_VERSION")));
@@ -200,18 +214,19 @@ impl<T, C: Timer, O: Observer> ApiClientBuilder<T, C, O> {
             None => SharedPipeline::new(pipeline, timer),
         };
         let pipeline = pipeline.with_observer(observer);
-        Ok(ApiClient { shared: Arc::new(Shared { base, headers, max_body, transport, pipeline }) })
+        Ok(ApiClient { shared: Arc::new(Shared { base, headers, auth, max_body, transport, pipeline }) })
     }
 }
 
 /// Shows no header value: a secret may be in it.
 impl<T, C, O> fmt::Debug for ApiClient<T, C, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Shared { base, headers, max_body, .. } = &*self.shared;
+        let Shared { base, headers, auth, max_body, .. } = &*self.shared;
         let names: Vec<_> = headers.keys().collect();
         f.debug_struct("ApiClient")
             .field("base_url", &base.as_str())
             .field("headers", &names)
+            .field("auth", auth)
             .field("max_body", max_body)
             .finish_non_exhaustive()
     }
@@ -256,7 +271,7 @@ fn target(base: &Url, path: &str) -> Result<Url, Error> {
 }
 
 /// What can be shown of a text that was to be a URL: no query, and nothing before an `@`.
-fn without_secrets(url: &str) -> String {
+pub(crate) fn without_secrets(url: &str) -> String {
     let path = url.split(['?', '#']).next().unwrap_or_default();
     path.rsplit('@').next().unwrap_or_default().to_owned()
 }

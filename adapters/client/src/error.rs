@@ -10,6 +10,7 @@ use steadfast_core::run::{CallError, History, LastAttempt};
 use steadfast_core::time::Instant;
 
 use crate::answer::{Answer, Head, retry_after};
+use crate::auth::TokenError;
 use crate::transport::BoxError;
 
 /// How much of a failed response's body an error keeps.
@@ -65,6 +66,22 @@ pub enum Error {
     /// The server does not know who we are, or does not let us (401, 403).
     #[error("{0}: not authorised")]
     Authentication(Box<Failure>),
+    /// No token could be fetched, so nothing was sent.
+    #[error("{failure}: {source}")]
+    Token {
+        /// Why there is none.
+        source: TokenError,
+        /// The call.
+        failure: Box<Failure>,
+    },
+    /// The request could not be signed, so nothing was sent.
+    #[error("{failure}: not signed: {source}")]
+    Signature {
+        /// What the signer says.
+        source: BoxError,
+        /// The call.
+        failure: Box<Failure>,
+    },
     /// There is no such thing (404, 410).
     #[error("{0}: not found")]
     NotFound(Box<Failure>),
@@ -190,6 +207,8 @@ impl Error {
         match what {
             What::Broke(source) => Self::Connection { source, failure },
             What::TooLong => Self::BodyTooLong(failure),
+            What::NoToken(source) => Self::Token { source, failure },
+            What::NotSigned(source) => Self::Signature { source, failure },
             What::Answered(status) => Self::of_status(status, failure),
         }
     }
@@ -209,9 +228,11 @@ impl Error {
     pub fn failure(&self) -> Option<&Failure> {
         match self {
             Self::InvalidRequest { .. } => None,
-            Self::Connection { failure, .. } | Self::Decode { failure, .. } | Self::NotText { failure, .. } => {
-                Some(failure)
-            }
+            Self::Connection { failure, .. }
+            | Self::Token { failure, .. }
+            | Self::Signature { failure, .. }
+            | Self::Decode { failure, .. }
+            | Self::NotText { failure, .. } => Some(failure),
             Self::AttemptTimeout(failure)
             | Self::DeadlineExceeded(failure)
             | Self::RateLimited(failure)
@@ -261,6 +282,8 @@ fn root<'a>(error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError + 'static)
 pub(crate) enum What {
     Broke(BoxError),
     TooLong,
+    NoToken(TokenError),
+    NotSigned(BoxError),
     Answered(StatusCode),
 }
 

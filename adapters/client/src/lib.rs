@@ -47,12 +47,14 @@
 //! For bodies that do not fit in memory, in either direction: both are held whole so far.
 
 mod answer;
+mod auth;
 mod client;
 mod error;
 mod request;
 mod response;
 mod transport;
 
+pub use auth::{Auth, ClientCredentials, Sign, TokenError};
 pub use client::{ApiClient, ApiClientBuilder};
 pub use error::{Error, Failure};
 pub use request::RequestBuilder;

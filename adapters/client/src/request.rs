@@ -1,9 +1,11 @@
 use std::fmt;
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
-use http::{HeaderMap, Method};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::{HeaderMap, Method, StatusCode};
 use serde::Serialize;
 use steadfast_core::event::Observer;
 use steadfast_core::outcome::Idempotency;
@@ -115,18 +117,13 @@ impl<T: Transport, C: Timer, O: Observer> RequestBuilder<'_, T, C, O> {
         let options = CallOptions::new(idempotency).with_weight(weight);
 
         let started = client.timer().now();
+        // Whether a token was refused already: a call is given one more, and not one after the other.
+        let refused = AtomicBool::new(false);
         let attempt = |attempt: Attempt| {
-            let mut request = http::Request::new(RequestBody::from(body.clone()));
-            *request.method_mut() = method.clone();
-            *request.uri_mut() = uri.clone();
-            *request.headers_mut() = headers.clone();
-            async move {
-                let answer = match client.transport().send(request).await {
-                    Ok(response) => Answer::read(response, client.max_body()).await,
-                    Err(error) => Answer::Nothing(error),
-                };
-                (attempt.number, answer)
-            }
+            let (mut head, ()) = http::Request::new(()).into_parts();
+            (head.method, head.uri, head.headers) = (method.clone(), uri.clone(), headers.clone());
+            let (body, refused) = (body.clone(), &refused);
+            async move { (attempt.number, exchange(client, head, body, refused).await) }
         };
         let result = client.pipeline().call(options, |(_, answer)| answer.outcome(), attempt).await;
         let target = format!("{method} {}", shown(&url));
@@ -134,6 +131,40 @@ impl<T: Transport, C: Timer, O: Observer> RequestBuilder<'_, T, C, O> {
             Ok((attempts, answer)) => Response::of(answer, target, attempts, client.timer().now() - started),
             Err(error) => Err(Error::of_call(target, error)),
         }
+    }
+}
+
+/// One attempt: says who we are, sends the request, and reads the whole response.
+async fn exchange<T: Transport, C: Timer, O: Observer>(
+    client: &ApiClient<T, C, O>,
+    mut head: Parts,
+    body: Bytes,
+    refused: &AtomicBool,
+) -> Answer {
+    let (auth, transport) = (client.auth(), client.transport());
+    let mut used = None;
+    if let Some(tokens) = auth.tokens().filter(|_| !head.headers.contains_key(AUTHORIZATION)) {
+        match tokens.authorization(transport, client.timer()).await {
+            Ok((value, which)) => {
+                head.headers.insert(AUTHORIZATION, value);
+                used = Some((tokens, which));
+            }
+            Err(error) => return Answer::NoToken(error),
+        }
+    }
+    if let Err(error) = auth.apply(&mut head, &body) {
+        return Answer::NotSigned(error);
+    }
+    let answer = match transport.send(http::Request::from_parts(head, RequestBody::from(body))).await {
+        Ok(response) => Answer::read(response, client.max_body()).await,
+        Err(error) => Answer::Nothing(error),
+    };
+    match used {
+        Some((tokens, which)) if answer.status() == Some(StatusCode::UNAUTHORIZED) => {
+            tokens.rejected(which);
+            if refused.swap(true, Ordering::Relaxed) { answer } else { answer.token_rejected() }
+        }
+        _ => answer,
     }
 }
 

@@ -47,7 +47,8 @@
 //! | `rustls`, `native-tls` | `https://` for `reqwest` |
 
 pub use steadfast_client::{
-    ApiClient, ApiClientBuilder, Error, Failure, RequestBuilder, Response, Transport, TransportError,
+    ApiClient, ApiClientBuilder, Auth, ClientCredentials, Error, Failure, RequestBuilder, Response, Transport,
+    TransportError,
 };
 pub use steadfast_core as core;
 pub use steadfast_core::backoff::{Backoff, Growth, Jitter};

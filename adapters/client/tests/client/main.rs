@@ -1,5 +1,6 @@
 //! The client over a transport that plays a script, on the clock for tests.
 
+mod auth;
 mod script;
 
 use std::pin::pin;
