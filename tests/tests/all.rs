@@ -1,6 +1,7 @@
 //! One module per subject.
 
 mod attacks;
+mod attacks_calls;
 mod backoff_retry;
 mod budget;
 mod call;
