@@ -26,7 +26,7 @@
 //! soon as slots come free, and together they exceed the burst. So tokens and slot are granted at the same time, or
 //! neither is.
 
-use crate::concurrency::{ConcurrencyLimit, Permit, Recorded};
+use crate::concurrency::{self, ConcurrencyLimit, Permit, Recorded};
 use crate::outcome::OutcomeKind;
 use crate::rate_limit::{self, AdaptiveRate, RateLimits, RefusedBy, Reservations, TokenBucket};
 use crate::time::Instant;
@@ -57,6 +57,8 @@ pub struct Limits<const K: usize = 1> {
     counts: [Counts; K],
     adaptive_rate: Option<AdaptiveRate>,
     concurrency: Option<ConcurrencyLimit>,
+    /// Until when a server wants to be left alone. Rate limits know it too, and start anew from there.
+    blocked_until: Instant,
 }
 
 /// What was granted of [`Limits`], all at once.
@@ -65,6 +67,8 @@ pub struct Limits<const K: usize = 1> {
 pub struct Grant<const K: usize = 1> {
     reservations: Option<Reservations<K>>,
     permit: Option<Permit>,
+    /// Whether the adaptive rate gave a token for it.
+    paced: bool,
 }
 
 /// What is missing for a [`Grant`].
@@ -108,14 +112,20 @@ impl<const K: usize> Grant<K> {
 impl<const K: usize> Limits<K> {
     /// No limit at all, until one is added.
     pub const fn none() -> Self {
-        Self { rates: None, counts: [Counts::Weight; K], adaptive_rate: None, concurrency: None }
+        Self {
+            rates: None,
+            counts: [Counts::Weight; K],
+            adaptive_rate: None,
+            concurrency: None,
+            blocked_until: Instant::EPOCH,
+        }
     }
 
     /// The same with these rate limits, each of which counts calls or their weight.
     #[must_use]
     pub fn with_rate_limits<const N: usize>(self, rates: RateLimits<N>, counts: [Counts; N]) -> Limits<N> {
-        let Self { rates: _, counts: _, adaptive_rate, concurrency } = self;
-        Limits { rates: Some(rates), counts, adaptive_rate, concurrency }
+        let Self { rates: _, counts: _, adaptive_rate, concurrency, blocked_until } = self;
+        Limits { rates: Some(rates), counts, adaptive_rate, concurrency, blocked_until }
     }
 
     /// The same with a rate that follows what the server bears. It counts calls, whatever they weigh.
@@ -169,21 +179,26 @@ impl<const K: usize> Limits<K> {
     /// With what is missing; then nothing was taken.
     #[inline]
     pub fn try_take(&mut self, now: Instant, weights: [u32; K]) -> Result<Grant<K>, Missing> {
-        let mut grant = Grant { reservations: None, permit: None };
-        self.try_take_slot(now, &mut grant)?;
+        if now < self.blocked_until && self.rates.is_none() {
+            return Err(Missing::Tokens(self.blocked_until));
+        }
+        // Only looked at: who finds no tokens must not count as in flight.
+        self.look_for_slot(now).map_err(|refusal| Missing::Slot(refusal.at_latest))?;
+        let mut grant = Grant { reservations: None, permit: None, paced: false };
         if let Some(rates) = &mut self.rates {
             grant.reservations = rates.reserve_now(now, weights);
             if grant.reservations.is_none() {
-                let ready_at = rates.ready_at(now, weights);
-                self.give_back(now, grant);
-                return Err(match ready_at {
+                return Err(match rates.ready_at(now, weights) {
                     Ok(ready_at) => Missing::Tokens(ready_at.unwrap_or(Instant::MAX)),
                     Err(never) => Missing::Never(never.refusal),
                 });
             }
         }
-        match self.try_take_pace(now) {
-            Ok(()) => Ok(grant),
+        match self.try_take_pace(now, &mut grant) {
+            Ok(()) => {
+                self.take_slot(now, &mut grant);
+                Ok(grant)
+            }
             Err(missing) => {
                 self.give_back(now, grant);
                 Err(missing)
@@ -192,20 +207,28 @@ impl<const K: usize> Limits<K> {
     }
 
     #[inline]
-    fn try_take_slot(&mut self, now: Instant, grant: &mut Grant<K>) -> Result<(), Missing> {
-        if let Some(limit) = &mut self.concurrency {
-            grant.permit = Some(limit.try_acquire(now).map_err(|refusal| Missing::Slot(refusal.at_latest))?);
-        }
-        Ok(())
+    fn look_for_slot(&mut self, now: Instant) -> Result<(), concurrency::Refusal> {
+        self.concurrency.as_mut().map_or(Ok(()), |limit| limit.check(now))
     }
 
-    /// The last to be asked, since what it gives does not all come back.
+    /// Takes the slot that was looked for.
     #[inline]
-    fn try_take_pace(&mut self, now: Instant) -> Result<(), Missing> {
-        match self.adaptive_rate.as_mut().map(|rate| rate.try_acquire(now, 1)) {
-            Some(Err(rate_limit::Refusal::NotYet { retry_at })) => Err(Missing::Tokens(retry_at)),
-            Some(Err(never)) => Err(Missing::Never(never)),
-            Some(Ok(())) | None => Ok(()),
+    fn take_slot(&mut self, now: Instant, grant: &mut Grant<K>) {
+        grant.permit = self.concurrency.as_mut().and_then(|limit| limit.try_acquire(now).ok());
+    }
+
+    #[inline]
+    fn try_take_pace(&mut self, now: Instant, grant: &mut Grant<K>) -> Result<(), Missing> {
+        let Some(rate) = &mut self.adaptive_rate else {
+            return Ok(());
+        };
+        match rate.try_acquire(now, 1) {
+            Ok(()) => {
+                grant.paced = true;
+                Ok(())
+            }
+            Err(rate_limit::Refusal::NotYet { retry_at }) => Err(Missing::Tokens(retry_at)),
+            Err(never) => Err(Missing::Never(never)),
         }
     }
 
@@ -217,9 +240,12 @@ impl<const K: usize> Limits<K> {
     /// Settles a grant with what was used in truth of each rate limit: see
     /// [`TokenBucket::commit`](crate::rate_limit::TokenBucket::commit). Its slot is free.
     pub fn settle(&mut self, now: Instant, grant: Grant<K>, used: [u32; K]) {
-        let Grant { reservations, permit } = grant;
+        let Grant { reservations, permit, paced } = grant;
         if let (Some(reservations), Some(rates)) = (reservations, &mut self.rates) {
             rates.commit(now, reservations, used);
+        }
+        if let (true, [0, ..] | [], Some(rate)) = (paced, &used[..], &mut self.adaptive_rate) {
+            rate.give_back(now, 1);
         }
         if let (Some(permit), Some(limit)) = (permit, &mut self.concurrency) {
             limit.abandon(permit);
@@ -285,7 +311,7 @@ impl<const K: usize> Limiter for Limits<K> {
             Some(rates) => Some(rates.reserve(now, weights, deadline)?),
             None => None,
         };
-        Ok(Ticket { weights, grant: Grant { reservations, permit: None }, is_granted: false })
+        Ok(Ticket { weights, grant: Grant { reservations, permit: None, paced: false }, is_granted: false })
     }
 
     fn poll(&mut self, now: Instant, ticket: &mut Ticket<K>) -> Admission {
@@ -304,19 +330,19 @@ impl<const K: usize> Limiter for Limits<K> {
                 return Admission::Wait(reservations.ready_at());
             }
         }
+        if now < self.blocked_until {
+            return Admission::Wait(self.blocked_until);
+        }
         if ticket.is_granted {
             return Admission::Granted;
         }
-        if let Some(limit) = &mut self.concurrency {
-            match limit.try_acquire(now) {
-                Ok(permit) => ticket.grant.permit = Some(permit),
-                Err(refusal) => return Admission::Refused(refusal.into()),
-            }
+        if let Err(refusal) = self.look_for_slot(now) {
+            return Admission::Refused(refusal.into());
         }
-        if let Err(missing) = self.try_take_pace(now) {
-            self.abandon_grant(Grant { reservations: None, permit: ticket.grant.permit.take() });
+        if let Err(missing) = self.try_take_pace(now, &mut ticket.grant) {
             return missing.into();
         }
+        self.take_slot(now, &mut ticket.grant);
         ticket.is_granted = true;
         Admission::Granted
     }
@@ -334,6 +360,7 @@ impl<const K: usize> Limiter for Limits<K> {
     }
 
     fn block_until(&mut self, until: Instant) {
+        self.blocked_until = self.blocked_until.max(until);
         if let Some(rates) = &mut self.rates {
             rates.block_until(until);
         }

@@ -29,7 +29,13 @@ enum What {
 }
 
 fn causes() -> impl Strategy<Value = Cause> {
-    prop_oneof![Just(Cause::Transient), Just(Cause::Throttled), Just(Cause::TimedOut), Just(Cause::Hedge)]
+    prop_oneof![
+        Just(Cause::Transient),
+        Just(Cause::Throttled),
+        Just(Cause::ToldWhen),
+        Just(Cause::TimedOut),
+        Just(Cause::Hedge)
+    ]
 }
 
 fn kinds() -> impl Strategy<Value = OutcomeKind> {
@@ -143,7 +149,7 @@ struct RatioModel {
 
 impl Model for RatioModel {
     fn ask(&mut self, now: u64, cause: Option<Cause>, _entropy: u64) -> Option<How> {
-        if matches!(cause, None | Some(Cause::Throttled)) {
+        if matches!(cause, None | Some(Cause::ToldWhen)) {
             return Some(How::Free);
         }
         let count = |times: &[u64]| times.iter().filter(|then| within(now, **then, self.window)).count() as u64;
@@ -173,7 +179,11 @@ impl Model for RatioModel {
                 self.paid.remove(which);
             }
             How::ByReserve if now - out.at < self.every => {
+                self.returns.retain(|back| *back > now);
                 self.returns.pop_back();
+                for (index, back) in (1..).zip(&mut self.returns) {
+                    *back = now + index * self.every;
+                }
             }
             _ => {}
         }
@@ -316,7 +326,7 @@ proptest! {
     #[test]
     fn quota_is_what_its_history_says(old in any::<bool>(), script in scripts()) {
         let old_cost = |cause| match cause { Cause::TimedOut => 10, _ => 5 };
-        let new_cost = |cause| match cause { Cause::Throttled => 5, _ => 14 };
+        let new_cost = |cause| match cause { Cause::Throttled | Cause::ToldWhen => 5, _ => 14 };
         let budget = if old { Budget::aws_standard_2_0() } else { Budget::aws_standard_2_1() };
         play(budget, QuotaModel { cost: if old { old_cost } else { new_cost }, tokens: 500 }, script)?;
     }

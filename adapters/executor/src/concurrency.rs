@@ -1,3 +1,4 @@
+use std::fmt;
 use std::future::Future;
 
 use steadfast_core::concurrency;
@@ -5,7 +6,7 @@ use steadfast_core::limits::Limits;
 use steadfast_core::outcome::OutcomeKind;
 use steadfast_core::rate_limit::Refusal;
 use steadfast_core::settings::InvalidSetting;
-use steadfast_core::time::Timer;
+use steadfast_core::time::{Instant, Timer};
 
 use crate::demand::Demand;
 use crate::line::Line;
@@ -60,8 +61,8 @@ impl<T: Timer> ConcurrencyLimit<T> {
     /// Cancel safe: dropped while waiting, it leaves the line, and those behind it move forward.
     ///
     /// # Errors
-    /// [`Refusal::LineFull`] at once.
-    pub async fn acquire(&self) -> Result<Slot<'_, T>, Refusal> {
+    /// [`NoSlot::LineFull`] at once.
+    pub async fn acquire(&self) -> Result<Slot<'_, T>, NoSlot> {
         self.acquire_for(Demand::of([])).await
     }
 
@@ -70,17 +71,19 @@ impl<T: Timer> ConcurrencyLimit<T> {
     /// Cancel safe, as [`acquire`](Self::acquire) is.
     ///
     /// # Errors
-    /// [`Refusal::LineFull`] at once; [`Refusal::NotYet`] when the deadline has passed.
-    pub async fn acquire_for(&self, demand: Demand<0>) -> Result<Slot<'_, T>, Refusal> {
-        Ok(Slot { held: Some(self.line.acquire(demand).await?) })
+    /// [`NoSlot::LineFull`] at once; [`NoSlot::NotYet`] when the deadline has passed.
+    pub async fn acquire_for(&self, demand: Demand<0>) -> Result<Slot<'_, T>, NoSlot> {
+        let held = self.line.acquire(demand).await.map_err(NoSlot::of)?;
+        Ok(Slot { held: Some(held) })
     }
 
     /// Takes a slot without waiting.
     ///
     /// # Errors
     /// If none is free, or somebody waits in line for it.
-    pub fn try_acquire(&self) -> Result<Slot<'_, T>, Refusal> {
-        Ok(Slot { held: Some(self.line.try_acquire(Demand::of([]))?) })
+    pub fn try_acquire(&self) -> Result<Slot<'_, T>, NoSlot> {
+        let held = self.line.try_acquire(Demand::of([])).map_err(NoSlot::of)?;
+        Ok(Slot { held: Some(held) })
     }
 
     /// Runs `operation` in a slot of its own; `classify` says how it ended.
@@ -93,7 +96,7 @@ impl<T: Timer> ConcurrencyLimit<T> {
         &self,
         classify: impl FnOnce(&R) -> OutcomeKind,
         operation: impl Future<Output = R>,
-    ) -> Result<R, Refusal> {
+    ) -> Result<R, NoSlot> {
         let slot = self.acquire().await?;
         let result = operation.await;
         slot.record(classify(&result));
@@ -106,7 +109,7 @@ impl<T: Timer> ConcurrencyLimit<T> {
     /// # Errors
     /// If `min` is zero or above `max`; then nothing changes.
     pub fn set_bounds(&self, min: u32, max: u32) -> Result<(), InvalidSetting> {
-        self.line.with(|line, _| line.set_concurrency_bounds(min, max))
+        self.line.with(|line, now| line.set_concurrency_bounds(now, min, max))
     }
 
     /// How many may run at once.
@@ -129,6 +132,45 @@ impl<T: Timer> ConcurrencyLimit<T> {
         self.line.with(|line, _| line.limits().concurrency_limit().map_or(u32::MAX, at))
     }
 }
+
+/// Why there is no slot.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum NoSlot {
+    /// All are taken, and one comes free nobody knows when.
+    NotYet {
+        /// When one is free even if every permit was lost; [`Instant::MAX`] if beyond the end of the clock.
+        at_latest: Instant,
+    },
+    /// As many wait in line as may.
+    LineFull {
+        /// How many that is.
+        waiting: usize,
+    },
+}
+
+impl NoSlot {
+    fn of(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::LineFull { waiting } => Self::LineFull { waiting },
+            Refusal::NotYet { retry_at } | Refusal::TableFull { retry_at } => Self::NotYet { at_latest: retry_at },
+            // No tokens are too many here: none are asked for.
+            _ => Self::NotYet { at_latest: Instant::MAX },
+        }
+    }
+}
+
+impl fmt::Display for NoSlot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotYet { .. } => f.write_str("concurrency limit: no slot is free"),
+            Self::LineFull { waiting } => {
+                write!(f, "concurrency limit: {waiting} wait in line already, as many as may")
+            }
+        }
+    }
+}
+
+impl std::error::Error for NoSlot {}
 
 /// Leave for one operation to run. Dropping it frees the slot, and teaches an adaptive limit nothing.
 #[derive(Debug)]
@@ -161,7 +203,7 @@ mod tests {
     use std::time::Duration;
 
     use steadfast_core::concurrency::{Algorithm, ConcurrencyLimit as Slots};
-    use steadfast_core::time::{Clock, Instant, ManualClock};
+    use steadfast_core::time::{Clock, ManualClock};
 
     use super::*;
 
@@ -215,9 +257,9 @@ mod tests {
         let clock = ManualClock::new();
         let limit = limit(&clock, 1);
         let _runs = limit.try_acquire().unwrap();
-        assert!(matches!(limit.try_acquire(), Err(Refusal::NotYet { .. })));
+        assert!(matches!(limit.try_acquire(), Err(NoSlot::NotYet { .. })));
         let late = clock.drive(limit.acquire_for(Demand::of([]).before(ms(30)))).unwrap();
-        assert!(matches!(late, Err(Refusal::NotYet { .. })));
+        assert!(matches!(late, Err(NoSlot::NotYet { .. })));
         assert_eq!((clock.now(), limit.waiting(), limit.in_flight()), (ms(30), 0, 1));
     }
 

@@ -295,9 +295,8 @@ impl<'a, T: Timer, const K: usize> Running<'a, T, K> {
 
 impl<T: Timer, const K: usize> Drop for Running<'_, T, K> {
     fn drop(&mut self) {
-        if let Some(held) = self.held.take() {
-            held.abandon();
-        }
+        // The slot goes first: whoever is told that nothing runs any more finds it free.
+        drop(self.held.take());
         let idle = {
             let mut phase = lock(&self.state.phase);
             phase.running -= 1;

@@ -45,7 +45,7 @@ mod queue;
 mod rate_limit;
 mod run;
 
-pub use concurrency::{ConcurrencyLimit, Slot};
+pub use concurrency::{ConcurrencyLimit, NoSlot, Slot};
 pub use demand::Demand;
 pub use executor::{Executor, NotExecuted, RateLimitedExecutor, Stopped};
 pub use keyed::KeyedRateLimit;

@@ -62,6 +62,8 @@ pub struct Line<const K: usize = 1> {
     waiting: Queue<K>,
     /// What was granted to somebody who has not asked since, until it expires.
     granted: BTreeMap<Place, Kept<K>>,
+    /// When the first of these expires, or earlier.
+    next_expiry: Instant,
     next: u64,
     /// Whoever joined before this may have been told a time that has become earlier since.
     outdated_before: u64,
@@ -73,7 +75,7 @@ pub struct Line<const K: usize = 1> {
 /// What was granted to somebody who has yet to ask.
 #[derive(Debug)]
 struct Kept<const K: usize> {
-    /// When the buckets have refilled it, and the lease of its slot is over.
+    /// When the buckets have refilled it; where there are none, when the lease of its slot is over.
     expires_at: Instant,
     weights: [u32; K],
     grant: Grant<K>,
@@ -93,6 +95,7 @@ impl<const K: usize> Line<K> {
             limits: limits.into(),
             waiting: Queue::new(),
             granted: BTreeMap::new(),
+            next_expiry: Instant::MAX,
             next: 0,
             outdated_before: 0,
             max_waiters: MAX_WAITERS,
@@ -144,34 +147,42 @@ impl<const K: usize> Line<K> {
     pub(crate) fn enter(&mut self, now: Instant, demand: Demand<K>) -> Result<Turn<K>, Refusal> {
         self.serve(now);
         let place = Place::new(demand.priority, self.next);
+        let mut not_before = now;
         if now < demand.deadline && self.waiting.first().is_none_or(|first| place < first.place) {
             match self.limits.try_take(now, demand.weights) {
                 Ok(grant) => return Ok(Turn::Granted(grant)),
                 Err(Missing::Slot(at_latest)) => {
-                    self.line_up(now, demand, place)?;
-                    self.tell(place, at_latest);
+                    self.line_up(now, demand, place, now)?;
+                    self.tell(place, at_latest, true);
                     return Ok(Turn::WaitForSlot(place, at_latest));
                 }
-                Err(Missing::Tokens(_) | Missing::Never(_)) => {}
+                Err(Missing::Tokens(ready_at)) => not_before = ready_at,
+                Err(Missing::Never(_)) => {}
             }
         }
-        let until = self.line_up(now, demand, place)?;
+        let until = self.line_up(now, demand, place, not_before)?;
         Ok(Turn::Wait(place, until))
     }
 
     /// Notes when somebody who waits was told to ask again.
-    fn tell(&mut self, place: Place, until: Instant) {
+    fn tell(&mut self, place: Place, until: Instant, for_slot: bool) {
         if let Some(own) = self.waiting.get_mut(place) {
-            own.until = until;
+            (own.until, own.for_slot) = (until, for_slot);
         }
     }
 
     /// Takes a place in line, until when it says.
-    fn line_up(&mut self, now: Instant, demand: Demand<K>, place: Place) -> Result<Instant, Refusal> {
+    fn line_up(
+        &mut self,
+        now: Instant,
+        demand: Demand<K>,
+        place: Place,
+        not_before: Instant,
+    ) -> Result<Instant, Refusal> {
         let Demand { weights, deadline, .. } = demand;
         // Asks the limits only whether it could ever be.
         self.limits.ready_at(now, weights)?;
-        let until = self.turn(now, place, weights);
+        let until = self.turn(now, place, weights).map(|turn| turn.max(not_before));
         let Some(until) = until.filter(|until| *until < deadline) else {
             // Where it is the deadline that has passed, the tokens may be there; later than now is soon enough.
             return Err(Refusal::not_yet(until.map(|until| until.max(now + Duration::from_nanos(1)))));
@@ -196,8 +207,7 @@ impl<const K: usize> Line<K> {
         // Who can never be served any more leaves the line, and is told so when it asks.
         let hopeless = self.waiting.remove_above(limit, quota.burst());
         self.woken.extend(hopeless.into_iter().map(Woken::Wake));
-        self.serve(now);
-        self.outdate_and_wake_first();
+        self.go_on(now);
     }
 
     /// Lets another number of attempts be under way at once from now on: see [`ConcurrencyLimit::set_bounds`]. Those who
@@ -205,10 +215,10 @@ impl<const K: usize> Line<K> {
     ///
     /// # Errors
     /// If `min` is zero or above `max`; then nothing changes.
-    pub fn set_concurrency_bounds(&mut self, min: u32, max: u32) -> Result<(), InvalidSetting> {
+    pub fn set_concurrency_bounds(&mut self, now: Instant, min: u32, max: u32) -> Result<(), InvalidSetting> {
         if let Some(limit) = self.limits.concurrency_limit_mut() {
             limit.set_bounds(min, max)?;
-            self.outdate_and_wake_first();
+            self.go_on(now);
         }
         Ok(())
     }
@@ -216,8 +226,7 @@ impl<const K: usize> Line<K> {
     /// Settles what was granted with what was used in truth. See [`TokenBucket::commit`].
     pub(crate) fn commit(&mut self, now: Instant, granted: Grant<K>, used: [u32; K]) {
         self.limits.settle(now, granted, used);
-        self.serve(now);
-        self.outdate_and_wake_first();
+        self.go_on(now);
     }
 
     /// Whether [`next_woken`](Limiter::next_woken) has somebody.
@@ -234,21 +243,19 @@ impl<const K: usize> Line<K> {
         }
     }
 
-    /// Grants everybody before `end` whose turn has come. Returns when it is the turn of the first of those who are left,
-    /// at the latest.
-    fn serve_before(&mut self, now: Instant, end: Place) -> Option<Instant> {
-        let mut next_turn = None;
+    /// Grants everybody before `end` whose turn has come. Returns what the first of those who are left misses.
+    fn serve_before(&mut self, now: Instant, end: Place) -> Option<Missing> {
+        let mut next_misses = None;
         while let Some(&Waiter { place, weights, .. }) = self.waiting.first().filter(|first| first.place < end) {
             let grant = match self.limits.try_take(now, weights) {
                 Ok(grant) => grant,
-                Err(Missing::Tokens(at) | Missing::Slot(at)) => {
-                    next_turn = Some(at);
+                Err(missing) => {
+                    next_misses = Some(missing);
                     break;
                 }
-                // Who can never be served has left the line.
-                Err(Missing::Never(_)) => break,
             };
             let expires_at = self.expiry(now, &grant);
+            self.next_expiry = self.next_expiry.min(expires_at);
             self.granted.insert(place, Kept { expires_at, weights, grant });
             let waker = self.waiting.pop_first().and_then(|waiter| waiter.waker);
             self.woken.extend(waker.map(Woken::Wake));
@@ -257,22 +264,32 @@ impl<const K: usize> Line<K> {
                 self.wake_first_if_outdated();
             }
         }
-        // What was granted to somebody who never asked again: the buckets have refilled it, and it is nobody's.
-        while let Some(oldest) = self.granted.first_entry() {
-            if now < oldest.get().expires_at {
-                break;
-            }
-            self.limits.abandon_grant(oldest.remove().grant);
+        if now >= self.next_expiry {
+            self.forget_expired(now);
         }
-        next_turn
+        next_misses
     }
 
-    /// When what is granted now has come in again: as many tokens, and its slot for want of news.
+    /// Forgets what was granted to those who never asked again: the buckets have refilled it, and it is nobody's.
+    #[cold]
+    fn forget_expired(&mut self, now: Instant) {
+        let limits = &mut self.limits;
+        let expired = self.granted.iter().filter(|(_, kept)| now >= kept.expires_at).map(|(place, _)| *place);
+        for place in expired.collect::<Vec<_>>() {
+            if let Some(kept) = self.granted.remove(&place) {
+                limits.abandon_grant(kept.grant);
+            }
+        }
+        self.next_expiry = self.granted.values().map(|kept| kept.expires_at).min().unwrap_or(Instant::MAX);
+    }
+
+    /// When what is granted now has come in again. Used later, it would be used beside that.
     fn expiry(&self, now: Instant, grant: &Grant<K>) -> Instant {
         let buckets = self.limits.rate_limits().map_or(&[][..], |limits| limits.limits());
-        let full_in = buckets.iter().map(|bucket| bucket.snapshot(now).full_in).max();
+        let full_in = buckets.iter().map(|bucket| bucket.snapshot(now).full_in).max().unwrap_or_default();
         let lease = self.limits.concurrency_limit().filter(|_| grant.has_slot()).map(ConcurrencyLimit::lease);
-        now + full_in.max(lease).unwrap_or_default().max(Duration::from_nanos(1))
+        let life = if full_in.is_zero() { lease.unwrap_or_default() } else { full_in };
+        now + life.max(Duration::from_nanos(1))
     }
 
     /// Wakes the first in line, if it may have been told too late a time.
@@ -280,6 +297,15 @@ impl<const K: usize> Line<K> {
         let outdated_before = self.outdated_before;
         if let Some(first) = self.waiting.first_mut().filter(|first| first.place.joined() < outdated_before) {
             self.woken.extend(first.waker.take().map(Woken::Wake));
+        }
+    }
+
+    /// Grants everybody whose turn has come, since something came back, and lets the next learn what it waits for.
+    fn go_on(&mut self, now: Instant) {
+        match self.serve_before(now, Place::LAST) {
+            // It is called up when a slot comes free.
+            Some(Missing::Slot(_)) => {}
+            Some(Missing::Tokens(_) | Missing::Never(_)) | None => self.outdate_and_wake_first(),
         }
     }
 
@@ -299,24 +325,43 @@ impl<const K: usize> Line<K> {
 
     /// What somebody is told who had to wait so far.
     pub(crate) fn ask(&mut self, now: Instant, place: Place, weights: [u32; K]) -> Result<Turn<K>, Refusal> {
-        let next_turn = self.serve_before(now, place);
+        let next_misses = self.serve_before(now, place);
         let first = self.waiting.first();
         if first.is_some_and(|first| first.place == place) {
             return self.ask_as_first(now, place, weights);
         }
-        let until = match self.waiting.get(place) {
-            None => return self.ask_from_outside(now, place, weights),
-            // Others keep the time they were told, as long as it has not passed.
-            Some(own) if own.until > now => return Ok(Turn::Wait(place, own.until)),
-            // Who should have asked by now and has not may never do so: this one asks in its stead when it is due.
-            Some(_) if first.is_some_and(|first| first.until <= now) => next_turn,
-            // Somebody came late, or was more urgent, or a server has blocked everybody; or the first waits for what
-            // nobody can foresee.
-            Some(_) => self.turn(now, place, weights).map(|turn| turn.max(next_turn.unwrap_or(turn))),
+        let is_overdue = first.is_some_and(|first| first.until <= now);
+        let Some(own) = self.waiting.get(place) else {
+            return self.ask_from_outside(now, place, weights);
         };
-        let until = until.unwrap_or(Instant::MAX);
-        self.tell(place, until);
-        Ok(Turn::Wait(place, until))
+        if own.until > now {
+            // They keep the time they were told, as long as it has not passed.
+            return Ok(if own.for_slot { Turn::WaitForSlot(place, own.until) } else { Turn::Wait(place, own.until) });
+        }
+        let turn = match next_misses {
+            // The first waits for a slot, and with it all the others.
+            Some(Missing::Slot(at_latest)) => Turn::WaitForSlot(place, at_latest),
+            // Who should have asked by now and has not may never do so: this one asks in its stead when it is due.
+            Some(Missing::Tokens(ready_at)) if is_overdue => Turn::Wait(place, ready_at),
+            // Somebody came late, or was more urgent, or a server has blocked everybody.
+            Some(Missing::Tokens(ready_at)) => {
+                let turn = self.turn(now, place, weights).unwrap_or(Instant::MAX);
+                Turn::Wait(place, turn.max(ready_at))
+            }
+            // Who can never be served has left the line, or is about to be told so.
+            Some(Missing::Never(_)) | None => Turn::Wait(place, self.turn(now, place, weights).unwrap_or(Instant::MAX)),
+        };
+        self.tell_turn(&turn);
+        Ok(turn)
+    }
+
+    /// Notes what somebody who waits was told.
+    fn tell_turn(&mut self, turn: &Turn<K>) {
+        match *turn {
+            Turn::Wait(place, until) => self.tell(place, until, false),
+            Turn::WaitForSlot(place, until) => self.tell(place, until, true),
+            Turn::Granted(_) => {}
+        }
     }
 
     /// The same for the first in line, who can have an exact time for nothing.
@@ -334,9 +379,7 @@ impl<const K: usize> Line<K> {
                 };
             }
         };
-        if let Turn::Wait(_, until) | Turn::WaitForSlot(_, until) = turn {
-            self.tell(place, until);
-        }
+        self.tell_turn(&turn);
         Ok(turn)
     }
 
@@ -397,17 +440,17 @@ impl<const K: usize> Limiter for Line<K> {
         let freed = grant.has_slot();
         let learned = self.limits.finish_grant(now, grant, outcome);
         if freed || learned.pace.is_some() {
-            self.outdate_and_wake_first();
+            self.go_on(now);
         }
         learned
     }
 
-    fn abandon(&mut self, _now: Instant, ticket: Ticket<K>) {
+    fn abandon(&mut self, now: Instant, ticket: Ticket<K>) {
         if let Standing::Granted(grant) = ticket.0 {
             let freed = grant.has_slot();
             self.limits.abandon_grant(grant);
             if freed {
-                self.outdate_and_wake_first();
+                self.go_on(now);
             }
         }
     }
@@ -431,8 +474,13 @@ impl<const K: usize> Limiter for Line<K> {
             },
         };
         if let Some(grant) = granted {
+            let freed = grant.has_slot();
             self.limits.give_back(now, grant);
-            self.outdate_and_wake_first();
+            if freed {
+                self.go_on(now);
+            } else {
+                self.outdate_and_wake_first();
+            }
         }
     }
 
@@ -444,6 +492,8 @@ impl<const K: usize> Limiter for Line<K> {
             self.waiting.insert(Waiter::new(place, weights, until));
         }
         self.limits.block_until(until);
+        // Whoever was told an earlier time learns another, which may be too late for it: then it gives up now.
+        self.woken.extend(self.waiting.outdate().into_iter().map(Woken::Wake));
     }
 
     fn watch(&mut self, ticket: &Ticket<K>, waker: &Waker) {

@@ -90,7 +90,7 @@ impl<T: Timer, const K: usize> RateLimit<T, K> {
         let mut place = InLine { limit: self, demand: demand.into(), place: None, told: None };
         // Whoever need not wait, as most, does not set up what it takes to.
         if let Some(granted) = poll_fn(|cx| Poll::Ready(place.enter(cx))).await? {
-            return Ok(Held { limit: place.limit, granted });
+            return Ok(Held::new(place.limit, granted));
         }
         wait_for(&place.limit.timer, |cx| place.ask(cx)).await
     }
@@ -101,15 +101,17 @@ impl<T: Timer, const K: usize> RateLimit<T, K> {
     /// If it is not there now, or somebody waits in line for it.
     pub fn try_acquire(&self, demand: impl Into<Demand<K>>) -> Result<Held<'_, T, K>, Refusal> {
         let demand = demand.into();
-        let now_or_never = |line: &mut Line<K>, now| {
+        self.with(|line, now| {
             let later = now + Duration::from_nanos(1);
-            let ticket = line.join(now, demand.before(later))?;
-            ticket.into_granted().map_err(|waiting| {
-                line.leave(now, waiting);
-                Refusal::NotYet { retry_at: later }
-            })
-        };
-        Ok(Held { limit: self, granted: self.with(now_or_never)? })
+            let demand = demand.before(demand.deadline.min(later));
+            match line.enter(now, demand)? {
+                Turn::Granted(granted) => Ok(Held::new(self, granted)),
+                Turn::Wait(place, retry_at) | Turn::WaitForSlot(place, retry_at) => {
+                    line.leave(now, Ticket::waiting(place, demand.weights));
+                    Err(Refusal::NotYet { retry_at: retry_at.max(later) })
+                }
+            }
+        })
     }
 
     /// Runs `operation` once what is demanded is there.
@@ -123,7 +125,8 @@ impl<T: Timer, const K: usize> RateLimit<T, K> {
         demand: impl Into<Demand<K>>,
         operation: impl Future<Output = R>,
     ) -> Result<R, Refusal> {
-        self.acquire(demand).await?;
+        // A slot, if one is part of the limits, is held until the operation has ended.
+        let _held = self.acquire(demand).await?;
         Ok(operation.await)
     }
 
@@ -178,35 +181,49 @@ impl<T: Timer, const K: usize> RateLimit<T, K> {
 
 /// Tokens that were acquired. They are spent, unless it is told otherwise.
 ///
-/// Dropping it changes nothing: who does not care about true costs need not keep it.
+/// Dropping it leaves them spent: who does not care about true costs need not keep it. Where a slot is part of the limits,
+/// dropping it frees the slot.
 #[derive(Debug)]
+#[must_use = "its slot, if it has one, is free as soon as this is dropped"]
 pub struct Held<'a, T: Timer, const K: usize = 1> {
     limit: &'a RateLimit<T, K>,
-    granted: Grant<K>,
+    /// Not there once it was handed back.
+    granted: Option<Grant<K>>,
 }
 
-impl<T: Timer, const K: usize> Held<'_, T, K> {
+impl<'a, T: Timer, const K: usize> Held<'a, T, K> {
+    const fn new(limit: &'a RateLimit<T, K>, granted: Grant<K>) -> Self {
+        Self { limit, granted: Some(granted) }
+    }
+
     /// Settles with what was used in truth, which may be known only afterwards: what an answer cost in LLM tokens.
     ///
     /// If it was less, what has not been refilled in the meantime goes back, and those in line move forward. If it was
     /// more, the difference is owed, and those in line wait for it.
-    pub fn commit(self, used: [u32; K]) {
-        self.limit.with(|line, now| line.commit(now, self.granted, used));
+    pub fn commit(mut self, used: [u32; K]) {
+        if let Some(granted) = self.granted.take() {
+            self.limit.with(|line, now| line.commit(now, granted, used));
+        }
     }
 
     /// Tells how the operation ended that had them.
-    pub(crate) fn finish(self, outcome: OutcomeKind) {
-        self.limit.with(|line, now| line.finish(now, Ticket::granted(self.granted), outcome));
-    }
-
-    /// Frees the slot of an operation that ran and says nothing about how; its tokens stay spent.
-    pub(crate) fn abandon(self) {
-        self.limit.with(|line, now| line.abandon(now, Ticket::granted(self.granted)));
+    pub(crate) fn finish(mut self, outcome: OutcomeKind) {
+        if let Some(granted) = self.granted.take() {
+            self.limit.with(|line, now| line.finish(now, Ticket::granted(granted), outcome));
+        }
     }
 
     /// Gives everything back, because nothing was used.
     pub fn cancel(self) {
         self.commit([0; K]);
+    }
+}
+
+impl<T: Timer, const K: usize> Drop for Held<'_, T, K> {
+    fn drop(&mut self) {
+        if let Some(granted) = self.granted.take().filter(Grant::has_slot) {
+            self.limit.with(|line, now| line.abandon(now, Ticket::granted(granted)));
+        }
     }
 }
 
@@ -257,7 +274,7 @@ impl<'a, T: Timer, const K: usize> InLine<'a, T, K> {
             (turn, now)
         });
         match turn {
-            Ok(Turn::Granted(granted)) => ControlFlow::Break(Ok(Held { limit, granted })),
+            Ok(Turn::Granted(granted)) => ControlFlow::Break(Ok(Held::new(limit, granted))),
             Ok(Turn::WaitForSlot(known, at_latest)) if now < demand.deadline => {
                 *place = Some(known);
                 ControlFlow::Continue(at_latest.min(demand.deadline))

@@ -62,7 +62,7 @@ fn nobody_waits_for_a_slot_without_a_line() {
     let (first, admission) = ask(&mut limits, ms(0));
     assert_eq!(admission, Admission::Granted);
     let (second, admission) = ask(&mut limits, ms(1));
-    let refusal = crate::concurrency::Refusal { in_flight: 1, limit: 1, at_latest: ms(18_000) };
+    let refusal = concurrency::Refusal { in_flight: 1, limit: 1, at_latest: ms(18_000) };
     assert_eq!(admission, Admission::Refused(refusal.into()));
     limits.leave(ms(1), second);
     assert_eq!(limits.rate_limits().unwrap().available(ms(1)), [4], "its token came back");
@@ -152,10 +152,12 @@ fn a_block_moves_reservations_behind_it() {
     assert_eq!(limits.poll(ms(600), &mut tickets[1]), Admission::Granted);
     assert_eq!((limits.available(ms(600)), limits.ready_at(ms(600), [1])), ([0], Ok(Some(ms(700)))));
     assert_eq!(limits.ready_at_after(ms(600), [7]), Some(ms(1300)));
-    // Limits without a rate limit have nothing to block.
+    // Without a rate limit, everybody waits all the same, and all go at once.
     let mut unlimited = Limits::<1>::none();
     unlimited.block_until(ms(500));
     assert_eq!((unlimited.available(ms(0)), unlimited.ready_at(ms(0), [9])), ([u32::MAX], Ok(Some(ms(0)))));
     assert_eq!(unlimited.ready_at_after(ms(0), [9]), Some(ms(0)));
-    assert_eq!(ask(&mut unlimited, ms(0)).1, Admission::Granted);
+    assert_eq!(ask(&mut unlimited, ms(499)).1, Admission::Wait(ms(500)));
+    assert_eq!(unlimited.try_take(ms(499), [1]).unwrap_err(), Missing::Tokens(ms(500)));
+    assert_eq!([ask(&mut unlimited, ms(500)).1, ask(&mut unlimited, ms(500)).1], [Admission::Granted; 2]);
 }

@@ -130,6 +130,14 @@ impl AdaptiveRate {
         }
     }
 
+    /// Gives back what was taken for a call that was never sent.
+    pub fn give_back(&mut self, now: Instant, n: u32) {
+        match self.state {
+            State::Unlimited => {}
+            State::Limited => self.bucket.give_back(now, n),
+        }
+    }
+
     /// Tells how a call of `n` tokens ended, and returns the change of pace that it caused.
     ///
     /// A call that was dropped has nothing to tell: its tokens are spent, as the server may have counted it.
@@ -228,6 +236,11 @@ impl Bucket {
         }
         self.settle(now, available - TOKEN * i128::from(n));
         Ok(())
+    }
+
+    fn give_back(&mut self, now: Instant, n: u32) {
+        let there = self.available(now).saturating_add(TOKEN * i128::from(n));
+        self.settle(now, cmp::min(self.capacity(), there));
     }
 
     fn interval(&self) -> Duration {

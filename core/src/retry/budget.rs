@@ -59,7 +59,7 @@
 //!
 //! | Budget | `begin` | `withdraw` | `record` of an answer | of a failure | `refund` |
 //! | --- | --- | --- | --- | --- | --- |
-//! | ratio | | one of what successes pay, else one of the reserve; nothing after a throttled attempt | counts a success | | gives it back |
+//! | ratio | | one of what successes pay, else one of the reserve; nothing if the server has said when | counts a success | | gives it back |
 //! | quota | | the cost of the cause | gives back what it cost, or 1 | | gives it back |
 //! | in-flight | counts an attempt | counts an attempt and a retry | uncounts both | uncounts both | uncounts both |
 //! | throttle | | | 0.1 tokens more, if it was a success | a token less | |
@@ -120,6 +120,8 @@ pub enum Cause {
     Transient,
     /// The server asked for fewer calls.
     Throttled,
+    /// The server asked for fewer calls, and said when to come back.
+    ToldWhen,
     /// The one before did not end in time.
     TimedOut,
     /// The one before takes long, and this one goes beside it.
@@ -130,7 +132,10 @@ impl Cause {
     /// Why an attempt that follows one with this outcome is made.
     pub const fn after(outcome: &Outcome) -> Self {
         match outcome.kind() {
-            OutcomeKind::Throttled => Self::Throttled,
+            OutcomeKind::Throttled => match outcome.retry_after() {
+                Some(delay) if !delay.is_zero() => Self::ToldWhen,
+                Some(_) | None => Self::Throttled,
+            },
             OutcomeKind::Success | OutcomeKind::Transient | OutcomeKind::Permanent => {
                 if outcome.is_timeout() {
                     Self::TimedOut
@@ -247,8 +252,8 @@ impl Budget {
     pub fn withdraw(&mut self, now: Instant, entropy: u64, cause: Cause) -> Result<Charge, Exhausted> {
         match &mut self.kind {
             Kind::Unlimited => Ok(Charge::nothing(now)),
-            // The server is well: it has asked for later, and the limits hold everybody until then.
-            Kind::Ratio(_) if cause == Cause::Throttled => Ok(Charge::nothing(now)),
+            // The server is well, and the limits hold everybody until when it said.
+            Kind::Ratio(_) if cause == Cause::ToldWhen => Ok(Charge::nothing(now)),
             Kind::Ratio(ratio) => ratio.withdraw(now),
             Kind::Quota(quota) => Ok(Charge { at: now, paid: quota.withdraw(cause)? }),
             Kind::InFlight(in_flight) => in_flight.withdraw(now),

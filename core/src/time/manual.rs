@@ -13,6 +13,10 @@ const SLEEPERS: usize = 64;
 /// How often [`ManualClock::drive`] polls a future that nobody's sleep explains before it calls it stuck.
 const FRUITLESS_POLLS: u32 = 64;
 
+/// How many polls in a row have to change nothing before [`ManualClock::drive`] lets time pass: through as many hands a
+/// signal may go against the order of polling.
+const QUIET_POLLS: u32 = 8;
+
 /// A clock that moves only when it is told to, for tests.
 ///
 /// `&ManualClock` is a [`Timer`]. [`advance`](Self::advance) wakes whoever's time has come;
@@ -90,7 +94,8 @@ impl ManualClock {
         deadlines.filter(|deadline| *deadline > now && *deadline < Instant::MAX).min()
     }
 
-    /// Runs `future` to its end, moving the clock to the end of the next sleep whenever everything waits.
+    /// Runs `future` to its end, moving the clock to the end of the next sleep whenever everything waits: that is, when it
+    /// has been polled nine times and nobody has begun to sleep in the last eight.
     ///
     /// `None` if the future is stuck: it waits, and nobody sleeps who could change that. A future that only yields is
     /// given 64 polls to show otherwise.
@@ -98,18 +103,19 @@ impl ManualClock {
         let mut future = pin!(future);
         let mut cx = Context::from_waker(Waker::noop());
         let mut fruitless = 0;
-        let mut seen = None;
+        let (mut seen, mut quiet) = (None, 0);
         while fruitless < FRUITLESS_POLLS {
             if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
                 return Some(output);
             }
-            // What was polled late may have woken what was polled early: time stands until a poll changes nothing.
+            // What was polled late may have woken what was polled early, and so on: time stands until so many polls in a
+            // row have set nobody to sleep anew.
             let (before, next) = (seen, self.next_wake());
             seen = Some((self.next_id.get(), next));
+            quiet = if seen == before { quiet + 1 } else { 0 };
             match next {
-                Some(deadline) if seen == before || fruitless + 1 == FRUITLESS_POLLS => {
-                    fruitless = 0;
-                    seen = None;
+                Some(deadline) if quiet == QUIET_POLLS || fruitless + 1 == FRUITLESS_POLLS => {
+                    (fruitless, quiet, seen) = (0, 0, None);
                     self.set(deadline);
                 }
                 Some(_) | None => fruitless += 1,

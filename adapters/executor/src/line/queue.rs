@@ -26,6 +26,8 @@ pub(super) struct Waiter<const K: usize> {
     pub(super) weights: [u32; K],
     /// When it was told to ask again.
     pub(super) until: Instant,
+    /// Whether it was told to wait for a slot, and that time is only the latest.
+    pub(super) for_slot: bool,
     pub(super) waker: Option<Waker>,
     /// Whether it has left, and only its place is still here.
     has_left: bool,
@@ -33,7 +35,7 @@ pub(super) struct Waiter<const K: usize> {
 
 impl<const K: usize> Waiter<K> {
     pub(super) const fn new(place: Place, weights: [u32; K], until: Instant) -> Self {
-        Self { place, weights, until, waker: None, has_left: false }
+        Self { place, weights, until, for_slot: false, waker: None, has_left: false }
     }
 }
 
@@ -124,6 +126,15 @@ impl<const K: usize> Queue<K> {
         });
         self.left = 0;
         wakers
+    }
+
+    /// Forgets what everybody was told, so that they are told anew, and returns whom to wake.
+    pub(super) fn outdate(&mut self) -> Vec<Waker> {
+        let outdated = self.waiters.iter_mut().filter_map(|waiter| {
+            waiter.until = Instant::EPOCH;
+            waiter.waker.take()
+        });
+        outdated.collect()
     }
 
     /// How many tokens of each limit those before a place ask for, all together.

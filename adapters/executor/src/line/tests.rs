@@ -36,6 +36,14 @@ fn ask<const K: usize>(line: &mut Line<K>, now: Instant, tickets: &mut [&mut Tic
     tickets.iter_mut().map(stand).collect()
 }
 
+/// What a ticket was granted.
+fn granted<const K: usize>(ticket: Ticket<K>) -> Grant<K> {
+    match ticket.0 {
+        Standing::Granted(grant) => grant,
+        other => panic!("{other:?}"),
+    }
+}
+
 #[derive(Default)]
 struct Wakes(AtomicU32);
 
@@ -242,10 +250,10 @@ fn true_costs_are_settled_and_those_behind_move_forward() {
     assert_eq!(ask(&mut line, ms(1000), &mut [&mut held]), [None]);
     let mut behind = line.join(ms(1000), 5.into()).unwrap();
     assert_eq!(ask(&mut line, ms(1000), &mut [&mut behind]), [Some(1500)]);
-    line.commit(ms(1000), held.into_granted().unwrap(), [8]);
+    line.commit(ms(1000), granted(held), [8]);
     assert_eq!(ask(&mut line, ms(1000), &mut [&mut behind]), [Some(1300)]);
     assert_eq!(ask(&mut line, ms(1300), &mut [&mut behind]), [None]);
-    line.commit(ms(1300), behind.into_granted().unwrap(), [6]);
+    line.commit(ms(1300), granted(behind), [6]);
     let refused = line.join(ms(1300), Demand::of([1]).before(ms(1400))).unwrap_err();
     assert_eq!(refused, Refusal::NotYet { retry_at: ms(1500) }, "one more was used than acquired");
 }
@@ -347,8 +355,8 @@ fn more_slots_reach_those_who_wait() {
     let _runs = join(&mut line, 1);
     let mut waits = join(&mut line, 1);
     let wakes = watched(&mut line, &waits);
-    assert!(line.set_concurrency_bounds(0, 2).is_err());
-    line.set_concurrency_bounds(2, 2).unwrap();
+    assert!(line.set_concurrency_bounds(ms(0), 0, 2).is_err());
+    line.set_concurrency_bounds(ms(0), 2, 2).unwrap();
     wake_all(&mut line);
     assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
     assert_eq!(line.poll(ms(0), &mut waits), Admission::Granted);

@@ -56,12 +56,4 @@ impl<const K: usize> Ticket<K> {
     pub(crate) const fn granted(grant: Grant<K>) -> Self {
         Self(Standing::Granted(grant))
     }
-
-    /// What was granted, to be settled later, or itself if nothing was.
-    pub(crate) fn into_granted(self) -> Result<Grant<K>, Self> {
-        match self.0 {
-            Standing::Granted(granted) => Ok(granted),
-            Standing::Waiting(..) | Standing::Refused(_) => Err(self),
-        }
-    }
 }

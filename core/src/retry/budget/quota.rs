@@ -105,7 +105,7 @@ impl QuotaBuilder {
     const fn cost(&self, cause: Cause) -> u32 {
         match cause {
             Cause::Transient => self.transient_cost,
-            Cause::Throttled => self.throttled_cost,
+            Cause::Throttled | Cause::ToldWhen => self.throttled_cost,
             Cause::TimedOut => self.timeout_cost,
             Cause::Hedge => self.hedge_cost,
         }

@@ -17,7 +17,8 @@ use crate::time::Instant;
 /// reserve. Finagle's budget (`RetryBudget`, 2016) counts calls where this one counts successes: in an outage it would earn
 /// what the next round of retries spends. Its reserve is 10 retries a second, which for most clients is no limit at all.
 ///
-/// A retry after a throttled attempt costs nothing: it is no sign of an outage, and the server has said when it will do.
+/// A retry after a throttled attempt whose server has said when to come back costs nothing: it is no sign of an outage,
+/// and comes at a time that the server has chosen.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[must_use = "call `build`"]
 pub struct RatioBuilder {
@@ -129,10 +130,13 @@ impl Reserve {
         Ok(())
     }
 
-    /// Later than `every` after it was taken it may have come back by itself, and would come back twice.
+    /// Later than `every` after it was taken it may have come back by itself, and would come back twice. What is still
+    /// spent comes back from now on: it may have been spent just now, and the time that has passed was the other's.
     fn give_back(&mut self, now: Instant, taken: Instant) {
         if now - taken < self.every {
+            self.refill(now);
             self.spent = self.spent.saturating_sub(1);
+            self.since = now;
         }
     }
 

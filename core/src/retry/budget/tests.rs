@@ -51,10 +51,10 @@ fn ratio_counts_answers_and_nothing_else() {
 }
 
 #[test]
-fn ratio_lets_what_was_throttled_come_back_for_nothing() {
+fn ratio_lets_those_who_were_told_when_come_back_for_nothing() {
     let mut budget = Budget::default();
     for _ in 0..100 {
-        let charge = budget.withdraw(s(100), 0, Cause::Throttled).unwrap();
+        let charge = budget.withdraw(s(100), 0, Cause::ToldWhen).unwrap();
         budget.refund(s(100), charge);
     }
     assert_eq!(paid(&mut budget, s(100), Cause::Transient).len(), 2, "the reserve is untouched");
@@ -386,6 +386,8 @@ fn a_cause_is_how_the_attempt_before_ended() {
     for (outcome, want) in [
         (Outcome::transient(), Cause::Transient),
         (Outcome::throttled(), Cause::Throttled),
+        (Outcome::throttled().with_retry_after(Duration::ZERO), Cause::Throttled),
+        (Outcome::throttled().with_retry_after(Duration::from_nanos(1)), Cause::ToldWhen),
         (Outcome::timed_out(), Cause::TimedOut),
     ] {
         assert_eq!(Cause::after(&outcome), want);
