@@ -281,11 +281,10 @@ fn a_call_that_may_be_hedged_by_a_driver_that_cannot_never_returns() {
 fn the_reserve_comes_back_early_after_a_refund() {
     let s = |secs: u64| ms(secs * 1_000);
     let mut budget = Budget::default(); // Two, each of which comes back after a minute.
-    let mut spent = 0;
     let given_up = budget.withdraw(s(0), 0, Cause::Transient).unwrap();
-    spent += u32::from(budget.withdraw(s(59), 0, Cause::Transient).is_ok());
+    assert!(budget.withdraw(s(59), 0, Cause::Transient).is_ok());
     budget.refund(s(59), given_up);
-    spent += (0..5).filter(|_| budget.withdraw(s(60), 0, Cause::Transient).is_ok()).count() as u32;
+    let spent = 1 + (0..5).filter(|_| budget.withdraw(s(60), 0, Cause::Transient).is_ok()).count();
     assert!(spent <= 2, "{spent} retries within a second, of a reserve of two a minute each");
 }
 
@@ -342,6 +341,26 @@ fn a_forgotten_waiter_keeps_all_slots_from_those_behind_it() {
     held.into_iter().for_each(|slot| slot.record(OutcomeKind::Success));
     tasks.run_until(ms(600_000));
     assert_eq!(tasks.done_at(behind), Some(ms(10)), "one slot is for the forgotten one, and one is free");
+}
+
+/// Promise 4, and "who can never be served has left the line": a block puts what was granted back in line, also what another
+/// quota has made too heavy since, and where its holder has vanished, nobody behind it is ever served.
+#[test]
+fn a_grant_that_became_too_heavy_and_was_taken_back_wedges_the_line() {
+    let world = World::default();
+    let limit = RateLimit::new(ten_per_second(5), world.clone());
+    limit.try_acquire(5).unwrap();
+    let mut tasks = Tasks::new(&world);
+    let heavy = tasks.spawn(wait(&limit, 5));
+    let behind = tasks.spawn(wait(&limit, 1));
+    world.set(ms(500));
+    limit.available(); // Grants the heavy one.
+    tasks.leak(heavy);
+    limit.set_quota(0, ten_per_second(3));
+    limit.block_until(ms(1_000));
+    tasks.run_until(ms(60_000));
+    let done = tasks.tasks[behind].done;
+    assert!(done.is_some_and(|(at, result)| result.is_ok() && at <= ms(2_000)), "{done:?}");
 }
 
 /// `retry_at`: "the same request works then if nobody else took its place". Nobody did.
