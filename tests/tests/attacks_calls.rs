@@ -10,17 +10,17 @@ use steadfast_core::circuit_breaker::{CircuitBreaker, Mode, Window};
 use steadfast_core::concurrency::{Algorithm, ConcurrencyLimit as Slots};
 use steadfast_core::event::{Event, Events, Observer};
 use steadfast_core::hedge::Hedge;
-use steadfast_core::limits::{Admission, Limiter, Limits};
+use steadfast_core::limits::{Admission, Counts, Limiter, Limits};
 use steadfast_core::outcome::{Outcome, OutcomeKind};
 use steadfast_core::pipeline::{CallOptions, Pipeline, Step};
-use steadfast_core::rate_limit::{AdaptiveRate, Refusal};
+use steadfast_core::rate_limit::{AdaptiveRate, RateLimits, Refusal};
 use steadfast_core::rejected::Rejected;
 use steadfast_core::retry::budget::{Budget, Cause};
 use steadfast_core::run::Runner;
 use steadfast_core::time::{Clock, Instant, ManualClock, Timer};
 use steadfast_executor::{ConcurrencyLimit, Demand, Line, RateLimit, SharedPipeline};
 
-use crate::support::{Tasks, World, bucket, millis, ms, ten_per_second, wait};
+use crate::support::{Tasks, World, bucket, millis, ms, quota, ten_per_second, wait};
 
 fn slots(limit: u32) -> Slots {
     Slots::fixed(limit).build().unwrap()
@@ -108,6 +108,45 @@ fn grants_that_were_kept_for_their_slots_exceed_the_burst() {
     let mut new = [join(&mut line, now, 0), join(&mut line, now, 0)];
     let at_once = granted(&mut line, now, &mut late) + granted(&mut line, now, &mut new);
     assert!(at_once <= 2, "{at_once} at once, with a burst of two");
+}
+
+/// Promise 1, with two limits and no slots: a grant is kept until the slower bucket has refilled it, and the faster one has
+/// had its tokens back for seconds.
+#[test]
+fn grants_of_several_limits_exceed_the_burst_of_the_faster_one() {
+    let second = Duration::from_secs(1);
+    let quotas = RateLimits::new([quota(10, second, 2), quota(1, second, 10)]);
+    let mut line = Line::<2>::before(Limits::<0>::none().with_rate_limits(quotas, [Counts::Calls, Counts::Weight]));
+    let join = |line: &mut Line<2>, secs: u64, weight| {
+        Limiter::join(line, ms(secs * 1_000), weight, 0, Instant::MAX).expect("it is never too many")
+    };
+    let _used = [join(&mut line, 0, 1), join(&mut line, 0, 1)];
+    let late = [join(&mut line, 0, 4), join(&mut line, 0, 4)];
+    line.available(ms(200)); // Grants both, and neither asks for five seconds.
+    let new = [join(&mut line, 5, 1), join(&mut line, 5, 1)];
+    let all = late.into_iter().chain(new);
+    let told = all.map(|mut ticket| Limiter::poll(&mut line, ms(5_000), &mut ticket));
+    let at_once = told.filter(|told| *told == Admission::Granted).count();
+    assert!(at_once <= 2, "{at_once} calls at once, with a burst of two");
+}
+
+/// Promise 1, with one bucket and nothing else: a refund fills the bucket earlier than it was to be, and the grant is kept
+/// until then all the same.
+#[test]
+fn a_grant_is_kept_longer_than_the_bucket_takes_after_a_refund() {
+    let world = World::default();
+    let limit = RateLimit::new(quota(1, Duration::from_secs(1), 10), world.clone());
+    let unused = limit.try_acquire(9).unwrap();
+    limit.try_acquire(1).unwrap();
+    let mut tasks = Tasks::new(&world);
+    let late = tasks.spawn(wait(&limit, 1));
+    world.set(ms(1_000));
+    limit.available(); // Grants it, until 11 s: it is woken, and is not polled for four seconds.
+    unused.cancel();
+    world.set(ms(5_000));
+    assert!(limit.try_acquire(10).is_ok(), "the bucket is full");
+    tasks.settle();
+    assert_eq!(tasks.done_at(late), None, "the eleventh token at once, with a burst of ten");
 }
 
 /// Promise 1: grants are looked through by place, not by when they expire; a more urgent one that has not expired yet hides
@@ -242,11 +281,10 @@ fn a_call_that_may_be_hedged_by_a_driver_that_cannot_never_returns() {
 fn the_reserve_comes_back_early_after_a_refund() {
     let s = |secs: u64| ms(secs * 1_000);
     let mut budget = Budget::default(); // Two, each of which comes back after a minute.
-    let mut spent = 0;
     let given_up = budget.withdraw(s(0), 0, Cause::Transient).unwrap();
-    spent += u32::from(budget.withdraw(s(59), 0, Cause::Transient).is_ok());
+    assert!(budget.withdraw(s(59), 0, Cause::Transient).is_ok());
     budget.refund(s(59), given_up);
-    spent += (0..5).filter(|_| budget.withdraw(s(60), 0, Cause::Transient).is_ok()).count() as u32;
+    let spent = 1 + (0..5).filter(|_| budget.withdraw(s(60), 0, Cause::Transient).is_ok()).count();
     assert!(spent <= 2, "{spent} retries within a second, of a reserve of two a minute each");
 }
 
@@ -276,6 +314,17 @@ fn with_the_defaults_a_server_that_asks_for_later_holds_nobody_but_the_one_it_to
     assert!(!matches!(step, Step::Start(_)), "it starts 9,999 ms before the server's time");
 }
 
+/// "Grants nothing before `until`, to anybody: the server said so." Limits without a bucket grant as before.
+#[test]
+fn limits_without_a_bucket_are_not_blocked() {
+    let with_slots = Limits::<1>::none().with_concurrency_limit(slots(1));
+    for mut limits in [with_slots, Limits::none().with_adaptive_rate(AdaptiveRate::new(ms(0)))] {
+        limits.block_until(ms(10_000));
+        let mut ticket = limits.join(ms(0), 1, 0, Instant::MAX).expect("one is never too many");
+        assert_eq!(limits.poll(ms(0), &mut ticket), Admission::Wait(ms(10_000)));
+    }
+}
+
 /// "A forgotten waiter is passed: it costs what it asked for, and nobody behind it needs it to be polled", and promise 3:
 /// with two slots free and two in line, the first of whom was forgotten, the second is not woken until the leases end.
 #[test]
@@ -292,6 +341,26 @@ fn a_forgotten_waiter_keeps_all_slots_from_those_behind_it() {
     held.into_iter().for_each(|slot| slot.record(OutcomeKind::Success));
     tasks.run_until(ms(600_000));
     assert_eq!(tasks.done_at(behind), Some(ms(10)), "one slot is for the forgotten one, and one is free");
+}
+
+/// Promise 4, and "who can never be served has left the line": a block puts what was granted back in line, also what another
+/// quota has made too heavy since, and where its holder has vanished, nobody behind it is ever served.
+#[test]
+fn a_grant_that_became_too_heavy_and_was_taken_back_wedges_the_line() {
+    let world = World::default();
+    let limit = RateLimit::new(ten_per_second(5), world.clone());
+    limit.try_acquire(5).unwrap();
+    let mut tasks = Tasks::new(&world);
+    let heavy = tasks.spawn(wait(&limit, 5));
+    let behind = tasks.spawn(wait(&limit, 1));
+    world.set(ms(500));
+    limit.available(); // Grants the heavy one.
+    tasks.leak(heavy);
+    limit.set_quota(0, ten_per_second(3));
+    limit.block_until(ms(1_000));
+    tasks.run_until(ms(60_000));
+    let done = tasks.tasks[behind].done;
+    assert!(done.is_some_and(|(at, result)| result.is_ok() && at <= ms(2_000)), "{done:?}");
 }
 
 /// `retry_at`: "the same request works then if nobody else took its place". Nobody did.
