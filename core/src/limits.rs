@@ -232,6 +232,15 @@ impl<const K: usize> Limits<K> {
         }
     }
 
+    /// Lets a grant be used at `now` that is from an earlier time, if the rate limits have room for that. See
+    /// [`TokenBucket::renew`](crate::rate_limit::TokenBucket::renew).
+    pub fn renew(&mut self, now: Instant, grant: &mut Grant<K>) -> bool {
+        match (&mut self.rates, &mut grant.reservations) {
+            (Some(rates), Some(reservations)) => rates.renew(now, reservations),
+            _ => true,
+        }
+    }
+
     /// Gives back what was granted and not used.
     pub fn give_back(&mut self, now: Instant, grant: Grant<K>) {
         self.settle(now, grant, [0; K]);

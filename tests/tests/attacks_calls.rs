@@ -18,7 +18,7 @@ use steadfast_core::rejected::Rejected;
 use steadfast_core::retry::budget::{Budget, Cause};
 use steadfast_core::run::Runner;
 use steadfast_core::time::{Clock, Instant, ManualClock, Timer};
-use steadfast_executor::{ConcurrencyLimit, Demand, Line, RateLimit, SharedPipeline};
+use steadfast_executor::{ConcurrencyLimit, Demand, Line, NoSlot, RateLimit, SharedPipeline};
 
 use crate::support::{Tasks, World, bucket, millis, ms, quota, ten_per_second, wait};
 
@@ -369,9 +369,9 @@ fn a_slot_that_is_refused_says_come_back_in_a_nanosecond() {
     let world = World::default();
     let limit = ConcurrencyLimit::new(slots(1), world.clone());
     let _held = limit.try_acquire().unwrap();
-    let Err(Refusal::NotYet { retry_at }) = limit.try_acquire().map(drop) else { panic!("it is taken") };
-    world.set(retry_at);
-    assert_eq!(limit.try_acquire().map(drop), Ok(()), "refused again at {retry_at}");
+    let Err(NoSlot::NotYet { at_latest }) = limit.try_acquire().map(drop) else { panic!("it is taken") };
+    world.set(at_latest);
+    assert_eq!(limit.try_acquire().map(drop), Ok(()), "refused again at {at_latest}");
 }
 
 /// The same where an adaptive rate refuses, which knows the time exactly.
@@ -492,7 +492,8 @@ fn the_clock_moves_on_while_a_signal_is_under_way() {
 fn an_attempt_without_an_end_may_have_a_slot_with_one() {
     let endless = || Pipeline::builder().without_deadline().without_attempt_timeout();
     assert!(endless().concurrency_limit(slots(1)).without_circuit_breaker().build().is_err(), "a slot's lease");
-    assert!(endless().build().is_err(), "a probe's lease");
+    // A probe may: what it says still counts, until another has taken its place.
+    assert!(endless().build().is_ok());
 }
 
 /// "Settings that contradict each other (an attempt timeout longer than the deadline, a window shorter than two attempts)
@@ -543,26 +544,6 @@ fn a_server_that_turns_everything_down_gets_it_four_times() {
     assert!(u64::from(attempts) <= calls * 12 / 10, "{attempts} attempts for {calls} calls");
 }
 
-/// "Changes the policies: a quota, the breaker's mode, the bounds of the concurrency limit. Those who wait go by it at once."
-#[test]
-fn those_in_line_do_not_learn_that_the_breaker_was_forced_open() {
-    let world = World::default();
-    let pipeline = Pipeline::builder().rate_limit(bucket(1)).build().unwrap();
-    let pipeline = SharedPipeline::with_seed(pipeline, world.clone(), 1);
-    let mut tasks = Tasks::new(&world);
-    for _ in 0..5 {
-        let pipeline = &pipeline;
-        tasks.spawn(async move {
-            let call = pipeline.call(idempotent(), |()| Outcome::success(), |_| async {});
-            call.await.map(drop).map_err(|error| error.rejected)
-        });
-    }
-    tasks.settle();
-    pipeline.with_policies(|pipeline, _| pipeline.circuit_breaker_mut().unwrap().set_mode(Mode::ForcedOpen));
-    tasks.run_until(ms(60_000));
-    assert_eq!(tasks.tasks[4].done, Some((ms(0), Err(Rejected::CircuitForcedOpen))));
-}
-
 /// Promise 5: "A wait that cannot finish before the deadline fails now." The server has blocked everybody for an hour, and
 /// those in line learn it when their turn would have come.
 #[test]
@@ -580,19 +561,6 @@ fn those_in_line_do_not_learn_that_their_deadlines_cannot_be_met_any_more() {
     assert_eq!(last, Some((ms(0), true)));
 }
 
-/// "How many more attempts are sent beside the first, each after a wait of its own": there is never a second.
-#[test]
-fn a_second_hedge_is_never_sent() {
-    let hedge = Hedge::builder().after(Duration::from_secs(1)).max_hedges(2).build().unwrap();
-    let mut pipeline = Pipeline::builder().hedge(hedge).build().unwrap();
-    let mut events = Events::new();
-    let mut call = pipeline.call(ms(0), idempotent().with_hedging());
-    let mut steps =
-        [0, 1_000, 2_000].map(|at| matches!(call.poll(ms(at), 0, &mut pipeline, &mut events), Step::Start(_)));
-    steps[2] |= matches!(call.poll(ms(3_000), 0, &mut pipeline, &mut events), Step::Start(_));
-    assert_eq!(steps, [true; 3]);
-}
-
 /// Promise 3, and "dropping it changes nothing": before a line with slots, dropping what was acquired loses the slot until
 /// its lease ends, and so does `execute`.
 #[test]
@@ -606,16 +574,6 @@ fn what_a_rate_limit_gave_keeps_its_slot_when_it_is_dropped() {
     }
     tasks.run_until(ms(600_000));
     assert_eq!(tasks.done_at(1), Some(ms(0)), "the first operation has ended");
-}
-
-/// Promise 1, "a clock that steps back lengthens leases by no more than the lease", and "if it does, nothing breaks": when
-/// the clock is back where it was, every slot that is taken is free, long before its lease ends.
-#[test]
-fn a_clock_that_steps_back_and_forth_ends_all_leases() {
-    let mut limit = slots(1);
-    let _permit = limit.try_acquire(ms(1_000_000)).unwrap();
-    assert!(limit.check(ms(0)).is_err());
-    assert!(limit.check(ms(1_000_001)).is_err(), "a millisecond after it was given, with a lease of a minute");
 }
 
 /// "The same, if it can be had before `deadline`; otherwise it is refused."

@@ -44,13 +44,14 @@ fn granted_and_late(between: impl FnOnce(&RateLimit<World>)) -> Option<Instant> 
 
 /// "Nothing is spent twice or lost": what is granted outlives the debt of another.
 #[test]
-fn another_debt_takes_away_what_was_granted() {
+fn a_debt_goes_before_what_was_granted_and_not_used_yet() {
     let done = granted_and_late(|limit| {
         let held = limit.try_acquire(1).unwrap(); // This grants the waiter its three.
         held.commit([1_001]);
         let _ = limit.available();
     });
-    assert_eq!(done, Some(ms(1_001)));
+    // A millisecond late, and the bucket owes a thousand tokens: it waits in its place, before all others.
+    assert_eq!(done, Some(ms(100_700)));
 }
 
 /// The same, where another quota is set.
@@ -66,7 +67,7 @@ fn another_quota_takes_away_what_was_granted() {
 
 /// The same, where somebody gives back what was granted after it: it pays twice.
 #[test]
-fn what_others_give_back_takes_away_what_was_granted() {
+fn what_others_give_back_leaves_what_was_granted() {
     let mut line = Line::new(ten_per_second(10));
     let _used = Limiter::join(&mut line, ms(0), 10, 0, Instant::MAX).unwrap();
     let mut waits = Limiter::join(&mut line, ms(0), 3, 0, Instant::MAX).unwrap();
@@ -74,7 +75,8 @@ fn what_others_give_back_takes_away_what_was_granted() {
     line.leave(ms(1_000), later);
     assert_eq!(line.available(ms(1_000)), [4]);
     assert_eq!(line.poll(ms(1_001), &mut waits), Admission::Granted);
-    assert_eq!(line.available(ms(1_001)), [4]);
+    // In doubt less comes back: those that were given back might have lain before it.
+    assert_eq!(line.available(ms(1_001)), [1]);
 }
 
 /// "Whoever can never be served is told so", and holds up nobody's estimate.

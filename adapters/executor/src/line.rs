@@ -249,6 +249,11 @@ impl<const K: usize> Line<K> {
         while let Some(&Waiter { place, weights, .. }) = self.waiting.first().filter(|first| first.place < end) {
             let grant = match self.limits.try_take(now, weights) {
                 Ok(grant) => grant,
+                Err(Missing::Never(_)) => {
+                    // It leaves the line, and is told so when it asks.
+                    self.woken.extend(self.waiting.pop_first().and_then(|waiter| waiter.waker).map(Woken::Wake));
+                    continue;
+                }
                 Err(missing) => {
                     next_misses = Some(missing);
                     break;
@@ -385,10 +390,15 @@ impl<const K: usize> Line<K> {
 
     /// The same for somebody who is no longer in line: others had it granted, or took it out.
     fn ask_from_outside(&mut self, now: Instant, place: Place, weights: [u32; K]) -> Result<Turn<K>, Refusal> {
-        if let Some(kept) = self.granted.remove(&place) {
-            return Ok(Turn::Granted(kept.grant));
+        if let Some(Kept { mut grant, .. }) = self.granted.remove(&place) {
+            // It is used now, and so it counts as of now: as of when it was granted, it would go beside what has come in
+            // since.
+            if self.limits.renew(now, &mut grant) {
+                return Ok(Turn::Granted(grant));
+            }
+            self.limits.give_back(now, grant);
         }
-        // It can never be served any more, or its grant has expired: then it waits again, in the same place.
+        // It can never be served any more, or what was granted has gone to others: then it waits again, in its place.
         self.limits.ready_at(now, weights)?;
         self.waiting.insert(Waiter::new(place, weights, now));
         self.ask(now, place, weights)

@@ -165,6 +165,21 @@ impl<const K: usize> RateLimits<K> {
         self.limits.iter().zip(&reservations.each).any(|(limit, held)| limit.is_refundable(now, held))
     }
 
+    /// Lets tokens be used at `now` that were taken at an earlier time, if all limits have room for that. See
+    /// [`TokenBucket::renew`].
+    pub fn renew(&mut self, now: Instant, reservations: &mut Reservations<K>) -> bool {
+        let mut after = [0; K];
+        for ((after, limit), reservation) in after.iter_mut().zip(&self.limits).zip(&reservations.each) {
+            match limit.look_renewed(now, reservation) {
+                Some(full_at) => *after = full_at,
+                None => return false,
+            }
+        }
+        let each = self.limits.iter_mut().zip(&mut reservations.each).zip(after);
+        each.for_each(|((limit, reservation), after)| limit.take_renewed(now, reservation, after));
+        true
+    }
+
     /// Gives reserved tokens back. See [`TokenBucket::cancel`].
     pub fn cancel(&mut self, now: Instant, reservations: Reservations<K>) {
         self.commit(now, reservations, [0; K]);

@@ -245,6 +245,45 @@ impl TokenBucket {
         self.latest = cmp::max(self.latest, now);
     }
 
+    /// Lets tokens be used at `now` that were taken at an earlier time, if that can be: what has come in of them since
+    /// counts anew, as of now, or a whole burst could go beside them. If so much is not there, nothing changes.
+    ///
+    /// Tokens that were taken under another quota stay as they are.
+    pub fn renew(&mut self, now: Instant, reservation: &mut Reservation) -> bool {
+        let Some(full_at) = self.look_renewed(now, reservation) else {
+            return false;
+        };
+        self.take_renewed(now, reservation, full_at);
+        true
+    }
+
+    /// What the state would be after [`renew`](Self::renew); `None` if that cannot be.
+    pub(super) fn look_renewed(&self, now: Instant, reservation: &Reservation) -> Option<u64> {
+        if reservation.epoch != self.epoch {
+            return Some(self.full_at);
+        }
+        let passed = self.quota.units_passed(now);
+        let end = self.end_of(reservation);
+        let cost = self.quota.cost(reservation.tokens.into())?;
+        let refilled = cost.saturating_sub(end.saturating_sub(self.quota.units_begun(cmp::max(now, self.latest))));
+        if refilled == 0 {
+            return Some(self.full_at);
+        }
+        let start = if self.full_at > passed { self.full_at } else { self.quota.units_begun(now) };
+        let full_at = start.checked_add(refilled)?;
+        (full_at.saturating_sub(self.quota.capacity()) <= passed).then_some(full_at)
+    }
+
+    /// Renews what [`look_renewed`](Self::look_renewed) has found that it can be.
+    pub(super) fn take_renewed(&mut self, now: Instant, reservation: &mut Reservation, full_at: u64) {
+        if full_at != self.full_at {
+            self.note(now, full_at);
+            let cost = self.quota.cost(reservation.tokens.into()).unwrap_or(full_at);
+            (reservation.before, reservation.after) = (full_at.saturating_sub(cost), full_at);
+            reservation.given_back = self.given_back;
+        }
+    }
+
     /// Whether [`cancel`](Self::cancel) would still give anything back.
     pub fn is_refundable(&self, now: Instant, reservation: &Reservation) -> bool {
         self.refundable(now, reservation, reservation.tokens) > 0
@@ -258,13 +297,17 @@ impl TokenBucket {
         let refund = if self.is_newest(reservation, 0) && unused == reservation.tokens {
             self.full_at.saturating_sub(reservation.before)
         } else {
-            // Where the reservation ends, as if all that was given back since had lain before it.
-            let end = reservation.after.saturating_sub(self.given_back.wrapping_sub(reservation.given_back));
+            let end = self.end_of(reservation);
             let not_refilled = end.saturating_sub(self.quota.units_begun(cmp::max(now, self.latest)));
             let room = self.quota.capacity().saturating_sub(self.full_at.saturating_sub(end));
             cmp::min(self.quota.unit_cost().saturating_mul(unused.into()), cmp::min(not_refilled, room))
         };
         cmp::min(refund, self.full_at.saturating_sub(self.floor()))
+    }
+
+    /// Where a reservation ends, as if all that was given back since had lain before it.
+    const fn end_of(&self, reservation: &Reservation) -> u64 {
+        reservation.after.saturating_sub(self.given_back.wrapping_sub(reservation.given_back))
     }
 
     /// Whether nothing was taken since the reservation that is not back again, but for a refund of its own.

@@ -58,6 +58,18 @@ impl ClientCredentials {
         Self { scope: Some(scope.into()), ..self }
     }
 
+    /// What is posted to the token server.
+    fn form(&self) -> String {
+        let mut form = form_urlencoded::Serializer::new(String::new());
+        form.append_pair("grant_type", "client_credentials");
+        for (name, value) in [("scope", &self.scope), ("audience", &self.audience)] {
+            if let Some(value) = value {
+                form.append_pair(name, value);
+            }
+        }
+        form.finish()
+    }
+
     /// For which API the tokens are, where the server has more than one.
     #[must_use]
     pub fn audience(self, audience: impl Into<String>) -> Self {
@@ -222,15 +234,8 @@ impl Tokens {
     }
 
     async fn ask_server<T: Transport>(&self, transport: &T) -> Result<Given, TokenError> {
-        let ClientCredentials { url, id, secret, scope, audience } = &self.credentials;
-        let mut form = form_urlencoded::Serializer::new(String::new());
-        form.append_pair("grant_type", "client_credentials");
-        for (name, value) in [("scope", scope), ("audience", audience)] {
-            if let Some(value) = value {
-                form.append_pair(name, value);
-            }
-        }
-        let mut request = Request::new(RequestBody::from(Bytes::from(form.finish())));
+        let ClientCredentials { url, id, secret, .. } = &self.credentials;
+        let mut request = Request::new(RequestBody::from(Bytes::from(self.credentials.form())));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = url.as_str().parse().map_err(|error| TokenError::Connection(Box::new(error)))?;
         let headers = request.headers_mut();
