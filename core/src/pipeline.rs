@@ -118,6 +118,11 @@ impl<L> Pipeline<L> {
         self.circuit_breaker.as_mut()
     }
 
+    /// By when a call has to end that starts now.
+    fn deadline_of(&self, now: Instant, options: &CallOptions) -> Instant {
+        options.deadline().or(self.deadline).map_or(Instant::MAX, |deadline| now + deadline)
+    }
+
     /// The same pipeline with other limits: how an adapter puts a line of waiters before them.
     pub fn map_limits<M: Limiter>(self, map: impl FnOnce(L) -> M) -> Pipeline<M> {
         let Self { deadline, attempt_timeout, retry, budget, hedge, circuit_breaker, limits } = self;
@@ -128,8 +133,7 @@ impl<L> Pipeline<L> {
 impl<L: Limiter> Pipeline<L> {
     /// A call that starts now. Its deadline counts from here.
     pub fn call(&self, now: Instant, options: CallOptions) -> Call<L::Ticket> {
-        let deadline = options.deadline().or(self.deadline).map_or(Instant::MAX, |deadline| now + deadline);
-        Call::new(options, deadline)
+        Call::new(options, self.deadline_of(now, &options))
     }
 }
 

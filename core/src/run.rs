@@ -181,8 +181,7 @@ where
                     Step::Wait(until) => until,
                     Step::Start(leave) => {
                         if let Some(lane) = lanes.iter_mut().find(|lane| lane.made.is_none()) {
-                            let made = Made { attempt: leave, started: self.timer.now() };
-                            lane.start(made, attempt(leave));
+                            lane.start(driver.made(leave), attempt(leave));
                         }
                         continue;
                     }
@@ -249,7 +248,7 @@ where
             match driver.ask(entropy(), &waker) {
                 Step::Wait(until) => self.timer.wait_until(until),
                 Step::Start(leave) => {
-                    let made = Made { attempt: leave, started: self.timer.now() };
+                    let made = driver.made(leave);
                     let returned = attempt(leave);
                     let outcome = classify(&returned);
                     driver.finish(entropy(), made, outcome);
