@@ -53,6 +53,7 @@
 //!
 //! Against a server that is slow because it has too much to do: it gets more. The budget bounds that, and shows it.
 
+use core::fmt;
 use core::time::Duration;
 
 use crate::outcome::Idempotency;
@@ -104,10 +105,32 @@ impl Hedge {
         self.latencies.percentile(percentile).unwrap_or(max_delay).clamp(min_delay, max_delay)
     }
 
+    /// The least that [`delay`](Self::delay) may ever be.
+    pub(crate) const fn min_delay(&self) -> Duration {
+        self.settings.min_delay
+    }
+
+    /// How many more attempts may be sent beside the first.
+    pub(crate) const fn max_hedges(&self) -> u32 {
+        self.settings.max_hedges
+    }
+
     /// How long an attempt took that was answered, or how long it had taken when it was cancelled because another was
     /// faster.
     pub fn record(&mut self, latency: Duration) {
         self.latencies.record(latency);
+    }
+}
+
+/// The settings in words: "after percentile 95, from 10ms to 5s, 1 at most".
+impl fmt::Display for Hedge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let HedgeBuilder { percentile, min_delay, max_delay, max_hedges } = self.settings;
+        if min_delay == max_delay {
+            write!(f, "after {min_delay:?}, {max_hedges} at most")
+        } else {
+            write!(f, "after percentile {percentile}, from {min_delay:?} to {max_delay:?}, {max_hedges} at most")
+        }
     }
 }
 

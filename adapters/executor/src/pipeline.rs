@@ -134,6 +134,14 @@ impl<T: Timer, O: Observer, const K: usize> SharedPipeline<T, O, K> {
         result
     }
 
+    /// Every policy in its order, outermost first, a line for each, with its settings in words: see
+    /// [`Pipeline::describe`].
+    ///
+    /// It is a text of its own, so that no lock is held while it is written somewhere.
+    pub fn describe(&self) -> String {
+        self.policies.with(|pipeline| pipeline.describe().to_string())
+    }
+
     fn runner(&self) -> Runner<'_, Policies<K>, T, O> {
         Runner { pipeline: &*self.policies, timer: &self.timer, observer: &self.observer }
     }

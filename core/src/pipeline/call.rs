@@ -126,6 +126,14 @@ impl<T> Call<T> {
         self.deadline
     }
 
+    #[cfg(test)]
+    pub(super) fn stages(&self) -> (&impl core::fmt::Debug, &impl core::fmt::Debug)
+    where
+        T: core::fmt::Debug,
+    {
+        (&self.stage, &self.hedging.beside)
+    }
+
     pub(super) const fn options(&self) -> &CallOptions {
         &self.options
     }
