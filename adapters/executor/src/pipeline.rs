@@ -138,6 +138,16 @@ impl<T: Timer, O: Observer, const K: usize> SharedPipeline<T, O, K> {
     /// [`Pipeline::describe`].
     ///
     /// It is a text of its own, so that no lock is held while it is written somewhere.
+    ///
+    /// ```
+    /// # use steadfast_core::pipeline::Pipeline;
+    /// # use steadfast_core::time::ManualClock;
+    /// # use steadfast_executor::SharedPipeline;
+    /// # let clock = ManualClock::new();
+    /// let pipeline = SharedPipeline::new(Pipeline::standard(), &clock);
+    /// assert_eq!(pipeline.describe(), Pipeline::standard().describe().to_string());
+    /// assert_eq!(pipeline.describe().lines().next(), Some("deadline: 30s for the whole call"));
+    /// ```
     pub fn describe(&self) -> String {
         self.policies.with(|pipeline| pipeline.describe().to_string())
     }
