@@ -119,6 +119,7 @@ mod attempt;
 mod call;
 mod contradictions;
 mod describe;
+mod hedging;
 mod options;
 mod presets;
 #[cfg(test)]

@@ -49,7 +49,7 @@ impl Settings {
         match self.window_of_time() {
             Some(time) => write!(f, " of {} calls or more in {time:?}", self.minimum_calls)?,
             None if self.judges_rate() => {
-                write!(f, " of the last {} calls, {} or more", self.width, self.minimum_calls)?
+                write!(f, " of the last {} calls, {} or more", self.width, self.minimum_calls)?;
             }
             None => {}
         }

@@ -30,18 +30,6 @@ pub(super) struct Run<T> {
     charge: Charge,
 }
 
-/// What there is beside an attempt that is under way.
-#[derive(Debug)]
-pub(super) enum Beside<T> {
-    Nothing,
-    /// A hedge, at this time.
-    Due(Instant),
-    /// A hedge that waits for limits.
-    InLine(Place<T>),
-    /// Another attempt.
-    Running(Run<T>),
-}
-
 /// How far an attempt has got.
 #[derive(Debug)]
 pub(super) enum Progress<T> {

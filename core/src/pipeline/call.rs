@@ -4,13 +4,14 @@ use core::task::Waker;
 use core::time::Duration;
 
 use super::Pipeline;
-use super::attempt::{Beside, Place, Progress, Run};
+use super::attempt::{Place, Progress, Run};
+use super::hedging::{Beside, Hedging, Pushback};
 use super::options::CallOptions;
 use crate::event::{Event, Events};
 use crate::limits::Limiter;
 use crate::outcome::{Outcome, OutcomeKind};
 use crate::rejected::Rejected;
-use crate::retry::budget::{Cause, Charge};
+use crate::retry::budget::Charge;
 use crate::retry::{Failure, Verdict};
 use crate::time::Instant;
 
@@ -29,7 +30,7 @@ pub struct Call<T> {
     /// What the backoff said last.
     previous_delay: Duration,
     stage: Stage<T>,
-    hedging: Hedging<T>,
+    pub(super) hedging: Hedging<T>,
 }
 
 #[derive(Debug)]
@@ -45,43 +46,6 @@ enum Stage<T> {
         charge: Charge,
     },
     Ended(Result<(), Rejected>),
-}
-
-/// What goes on beside a [`Stage::Running`]; in every other stage, nothing does.
-///
-/// It is not a part of that stage, since stages are moved about and nearly no call is hedged: calls would take half as
-/// long again.
-#[derive(Debug)]
-struct Hedging<T> {
-    beside: Beside<T>,
-    /// How many were sent beside the attempt under way.
-    sent: u32,
-    pushback: Pushback,
-}
-
-impl<T> Hedging<T> {
-    const NONE: Self = Self { beside: Beside::Nothing, sent: 0, pushback: Pushback::NONE };
-}
-
-/// What the server has said about another attempt, in answer to one that has ended while another still runs.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct Pushback {
-    held_until: Instant,
-    is_final: bool,
-}
-
-impl Pushback {
-    const NONE: Self = Self { held_until: Instant::EPOCH, is_final: false };
-
-    /// The last outcome, with what was said before.
-    fn added_to(self, now: Instant, outcome: Outcome) -> Outcome {
-        let hint = cmp::max(self.held_until - now, outcome.retry_after().unwrap_or_default());
-        match (self.is_final || outcome.forbids_retry(), hint.is_zero()) {
-            (true, _) => outcome.without_retry(),
-            (false, true) => outcome,
-            (false, false) => outcome.with_retry_after(hint),
-        }
-    }
 }
 
 /// What the driver of a [`Call`] has to do next.
@@ -168,7 +132,7 @@ impl<T> Call<T> {
             Stage::BackingOff { charge, .. } | Stage::Asking { charge: Some(charge) } => {
                 self.join_line(now, charge, pipeline, events)
             }
-            // What is left is a call before its first attempt.
+            // A call before its first attempt: those that run and those that have ended were answered above.
             Stage::Asking { charge: None } | Stage::Running(_) | Stage::Ended(_) => {
                 match pipeline.budget.begin(now, entropy) {
                     Ok(charge) => self.join_line(now, charge, pipeline, events),
@@ -277,14 +241,6 @@ impl<T> Call<T> {
         }
     }
 
-    /// When the next hedge goes beside an attempt that started then, if one does.
-    fn next_hedge<L>(&self, started: Instant, sent: u32, pipeline: &Pipeline<L>) -> Beside<T> {
-        let may_hedge = self.options.hedging() && self.attempts < self.max_attempts(pipeline);
-        let hedge = pipeline.hedge.as_ref().filter(|_| may_hedge);
-        let at = hedge.and_then(|hedge| hedge.next_at(started, sent, self.options.idempotency()));
-        at.map_or(Beside::Nothing, Beside::Due)
-    }
-
     /// Cancels what still goes on, because the call ends or all of its attempts have.
     fn cancel_others<L>(&mut self, now: Instant, pipeline: &mut Pipeline<L>, events: &mut Events)
     where
@@ -298,100 +254,32 @@ impl<T> Call<T> {
         self.cancel_hedge(now, pipeline, events);
     }
 
-    fn cancel_hedge<L>(&mut self, now: Instant, pipeline: &mut Pipeline<L>, events: &mut Events)
-    where
-        L: Limiter<Ticket = T>,
-    {
-        if let Beside::Nothing = self.hedging.beside {
-            return; // As nearly always, and moving it about would take longer than all of this.
-        }
-        match mem::replace(&mut self.hedging.beside, Beside::Nothing) {
-            Beside::Nothing | Beside::Due(_) => {}
-            Beside::InLine(place) => place.leave(now, pipeline),
-            Beside::Running(run) => run.cancel(now, pipeline, events),
-        }
-    }
-
     /// Takes out the attempt with this number, if it is under way. If there is another, that one is the stage from now on;
     /// else the call has succeeded until something else is said.
     fn take_run(&mut self, number: u32) -> Option<Run<T>> {
-        match (&self.stage, &self.hedging.beside) {
-            (Stage::Running(run), Beside::Running(_)) if run.attempt.number == number => {
-                let Beside::Running(other) = mem::replace(&mut self.hedging.beside, Beside::Nothing) else {
-                    return None;
-                };
-                match mem::replace(&mut self.stage, Stage::Running(other)) {
+        match &self.stage {
+            Stage::Running(run) if run.attempt.number == number => {
+                let ended = mem::replace(&mut self.stage, Stage::Ended(Ok(())));
+                if let Some(other) = self.hedging.take_run() {
+                    self.stage = Stage::Running(other);
+                }
+                match ended {
                     Stage::Running(run) => Some(run),
-                    _ => None,
+                    Stage::Asking { .. } | Stage::InLine(_) | Stage::BackingOff { .. } | Stage::Ended(_) => None,
                 }
             }
-            (Stage::Running(run), _) if run.attempt.number == number => {
-                match mem::replace(&mut self.stage, Stage::Ended(Ok(()))) {
-                    Stage::Running(run) => Some(run),
-                    _ => None,
-                }
-            }
-            (_, Beside::Running(other)) if other.attempt.number == number => {
-                match mem::replace(&mut self.hedging.beside, Beside::Nothing) {
-                    Beside::Running(other) => Some(other),
-                    _ => None,
-                }
-            }
-            _ => None,
+            Stage::Running(_) if self.hedging.runs(number) => self.hedging.take_run(),
+            Stage::Running(_)
+            | Stage::Asking { .. }
+            | Stage::InLine(_)
+            | Stage::BackingOff { .. }
+            | Stage::Ended(_) => None,
         }
     }
 
     /// How many attempts there may be, hedges included.
-    fn max_attempts<L>(&self, pipeline: &Pipeline<L>) -> u32 {
+    pub(super) fn max_attempts<L>(&self, pipeline: &Pipeline<L>) -> u32 {
         cmp::min(self.options.max_attempts().unwrap_or(u32::MAX), pipeline.retry.max_attempts())
-    }
-
-    /// What to do while an attempt is under way: wait, or start another beside it.
-    fn watch_over<L>(
-        &mut self,
-        now: Instant,
-        entropy: u64,
-        run: Attempt,
-        pipeline: &mut Pipeline<L>,
-        events: &mut Events,
-    ) -> Step
-    where
-        L: Limiter<Ticket = T>,
-    {
-        let wait = |until| Step::Wait(cmp::min(until, run.until));
-        match &self.hedging.beside {
-            Beside::Nothing => return Step::Wait(run.until),
-            Beside::Due(at) if now < *at => return wait(*at),
-            Beside::Running(other) => return wait(other.attempt.until),
-            Beside::Due(_) | Beside::InLine(_) => {}
-        }
-        let progress = match mem::replace(&mut self.hedging.beside, Beside::Nothing) {
-            Beside::InLine(place) => self.stand_in_line(now, place, pipeline, events),
-            Beside::Due(_) | Beside::Nothing | Beside::Running(_) => {
-                match pipeline.budget.withdraw(now, entropy, Cause::Hedge) {
-                    Ok(charge) => self.join_line(now, charge, pipeline, events),
-                    Err(exhausted) => Progress::Refused(Rejected::BudgetSpent { retry_at: exhausted.retry_at }),
-                }
-            }
-        };
-        match progress {
-            Progress::Waits { place, until } => {
-                self.hedging.beside = Beside::InLine(place);
-                wait(until)
-            }
-            Progress::Starts(hedge) => {
-                let attempt = hedge.attempt;
-                events.push(Event::Hedged { attempt: attempt.number, beside: run.number });
-                self.hedging.beside = Beside::Running(hedge);
-                self.hedging.sent = self.hedging.sent.saturating_add(1);
-                Step::Start(attempt)
-            }
-            // The call does not need it.
-            Progress::Refused(rejected) => {
-                events.push(Event::HedgeRefused(rejected));
-                Step::Wait(run.until)
-            }
-        }
     }
 
     fn reject(&mut self, rejected: Rejected, events: &mut Events) -> Step {

@@ -92,7 +92,8 @@ where
             rejected: result.err().unwrap_or(Rejected::Abandoned),
             last,
             attempts: self.call.attempts(),
-            elapsed: self.clock.now() - self.started,
+            // It ended when it was asked last, and said so.
+            elapsed: self.asked.unwrap_or(self.started) - self.started,
             history: self.history,
         }
     }
