@@ -43,6 +43,7 @@
 //! callers behind it.
 
 use core::cmp;
+use core::fmt;
 use core::time::Duration;
 
 use crate::settings::{InvalidSetting, Value, at_least_one, positive};
@@ -160,6 +161,29 @@ impl Backoff {
             Growth::Exponential { factor } => u64::from(factor).saturating_pow(retry.saturating_sub(1)),
         };
         cmp::min(self.cap, self.base.saturating_mul(times))
+    }
+}
+
+/// The settings in words: "exponential backoff from 100ms by 2 up to 10s, full jitter".
+impl fmt::Display for Backoff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [base, cap] = [self.base, self.cap].map(Duration::from_nanos);
+        let (growth, jitter) = match self.shape {
+            Shape::Decorrelated => return write!(f, "decorrelated backoff from {base:?} up to {cap:?}"),
+            Shape::Formula { growth, jitter } => (growth, jitter),
+        };
+        match growth {
+            Growth::Constant => write!(f, "constant backoff of {base:?} up to {cap:?}")?,
+            Growth::Linear => write!(f, "linear backoff from {base:?} up to {cap:?}")?,
+            Growth::Fibonacci => write!(f, "fibonacci backoff from {base:?} up to {cap:?}")?,
+            Growth::Exponential { factor } => write!(f, "exponential backoff from {base:?} by {factor} up to {cap:?}")?,
+        }
+        match jitter {
+            Jitter::None => f.write_str(", no jitter"),
+            Jitter::Full => f.write_str(", full jitter"),
+            Jitter::Equal => f.write_str(", equal jitter"),
+            Jitter::Proportional(percent) => write!(f, ", jitter of ±{} %", cmp::min(percent, 100)),
+        }
     }
 }
 

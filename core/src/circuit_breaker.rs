@@ -109,6 +109,7 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 mod window;
+mod words;
 
 pub use answer::{Permit, Reason, Recorded, Refusal};
 pub use machine::CircuitBreaker;

@@ -333,6 +333,17 @@ impl Round {
     }
 }
 
+/// The settings in words: "1 to 200 at once by AIMD, a lost slot is free after 60s".
+impl fmt::Display for ConcurrencyLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.control, self.min == self.max) {
+            (Control::Fixed, _) | (_, true) => write!(f, "{} at once", self.limit())?,
+            (control, false) => write!(f, "{} to {} at once by {}", self.min, self.max, control.name())?,
+        }
+        write!(f, ", a lost slot is free after {:?}", self.lease())
+    }
+}
+
 /// An adaptive limit with the defaults of the [module](self).
 impl Default for ConcurrencyLimit {
     fn default() -> Self {

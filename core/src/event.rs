@@ -20,6 +20,8 @@
 //! # assert_eq!(observer.0.get(), 1);
 //! ```
 
+use core::mem;
+
 use crate::circuit_breaker;
 use crate::outcome::OutcomeKind;
 use crate::rate_limit::PaceChange;
@@ -139,24 +141,28 @@ impl<O: Observer + ?Sized> Observer for &O {
 #[derive(Debug, Default)]
 pub struct Events {
     events: [Option<Event>; 8],
+    count: usize,
 }
 
 impl Events {
     /// None yet.
     pub const fn new() -> Self {
-        Self { events: [None; 8] }
+        Self { events: [None; 8], count: 0 }
     }
 
+    #[inline]
     pub(crate) fn push(&mut self, event: Event) {
-        if let Some(free) = self.events.iter_mut().find(|slot| slot.is_none()) {
+        if let Some(free) = self.events.get_mut(self.count) {
             *free = Some(event);
+            self.count += 1;
         }
     }
 
     /// Hands every event to `observer`, in order, and forgets it.
+    #[inline]
     pub fn report(&mut self, now: Instant, observer: &impl Observer) {
-        for event in self.events.iter_mut().filter_map(Option::take) {
-            observer.observe(now, &event);
+        for event in self.events.iter().take(mem::take(&mut self.count)).flatten() {
+            observer.observe(now, event);
         }
     }
 }

@@ -39,8 +39,8 @@
 //! [budget](crate::retry::budget)'s to say, with [`Cause::Hedge`](crate::retry::budget::Cause::Hedge), and at that time:
 //! most calls have ended before. The driver cancels the losers.
 //!
-//! It learns from [`record`](Hedge::record): how long an attempt took that was answered, and how long a loser had taken
-//! when it was cancelled. The latter took longer than the delay, and longer is all that a percentile asks.
+//! It learns from [`record`](Hedge::record) how long an attempt took that was answered, and from
+//! [`record_loser`](Hedge::record_loser) how long one had taken when it was cancelled because another was faster.
 //! Failures are not latencies: a server that refuses quickly would seem fast.
 //!
 //! # What it remembers
@@ -53,6 +53,7 @@
 //!
 //! Against a server that is slow because it has too much to do: it gets more. The budget bounds that, and shows it.
 
+use core::fmt;
 use core::time::Duration;
 
 use crate::outcome::Idempotency;
@@ -104,10 +105,39 @@ impl Hedge {
         self.latencies.percentile(percentile).unwrap_or(max_delay).clamp(min_delay, max_delay)
     }
 
-    /// How long an attempt took that was answered, or how long it had taken when it was cancelled because another was
-    /// faster.
+    /// The least that [`delay`](Self::delay) may ever be.
+    pub(crate) const fn min_delay(&self) -> Duration {
+        self.settings.min_delay
+    }
+
+    /// How many more attempts may be sent beside the first.
+    pub(crate) const fn max_hedges(&self) -> u32 {
+        self.settings.max_hedges
+    }
+
+    /// How long an attempt took that was answered.
     pub fn record(&mut self, latency: Duration) {
         self.latencies.record(latency);
+    }
+
+    /// How long an attempt had taken when it was cancelled, because another was faster. It would have taken longer still;
+    /// that it took longer than the delay is all that a percentile asks. One that had hardly begun says nothing.
+    pub fn record_loser(&mut self, elapsed: Duration) {
+        if elapsed >= self.delay() {
+            self.latencies.record(elapsed);
+        }
+    }
+}
+
+/// The settings in words: "after percentile 95, from 10ms to 5s, 1 at most".
+impl fmt::Display for Hedge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let HedgeBuilder { percentile, min_delay, max_delay, max_hedges } = self.settings;
+        if min_delay == max_delay {
+            write!(f, "after {min_delay:?}, {max_hedges} at most")
+        } else {
+            write!(f, "after percentile {percentile}, from {min_delay:?} to {max_delay:?}, {max_hedges} at most")
+        }
     }
 }
 
@@ -149,7 +179,8 @@ impl HedgeBuilder {
         Self { min_delay: delay, max_delay: delay, ..self }
     }
 
-    /// How many more attempts are sent beside the first, each after a wait of its own.
+    /// How many more attempts a call sends beside others. Never more than two run at once: another is sent when one of two
+    /// has failed and the other takes long.
     pub const fn max_hedges(self, hedges: u32) -> Self {
         Self { max_hedges: hedges, ..self }
     }

@@ -26,6 +26,8 @@
 //! soon as slots come free, and together they exceed the burst. So tokens and slot are granted at the same time, or
 //! neither is.
 
+use core::fmt;
+
 use crate::concurrency::{self, ConcurrencyLimit, Permit, Recorded};
 use crate::outcome::OutcomeKind;
 use crate::rate_limit::{self, AdaptiveRate, RateLimits, RefusedBy, Reservations, TokenBucket};
@@ -300,6 +302,29 @@ impl<const K: usize> Limits<K> {
     pub fn abandon_grant(&mut self, grant: Grant<K>) {
         if let (Some(permit), Some(limit)) = (grant.permit, &mut self.concurrency) {
             limit.abandon(permit);
+        }
+    }
+}
+
+/// The settings in words, a line for each limit, the last without its end.
+impl<const K: usize> fmt::Display for Limits<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (bucket, counts) in self.rates.iter().flat_map(RateLimits::limits).zip(self.counts) {
+            match counts {
+                Counts::Calls => writeln!(f, "rate limit: {bucket}, whatever a call weighs")?,
+                Counts::Weight => writeln!(f, "rate limit: {bucket}")?,
+            }
+        }
+        if self.rates.is_none() {
+            f.write_str("rate limit: none\n")?;
+        }
+        match &self.adaptive_rate {
+            Some(rate) => writeln!(f, "adaptive rate: {rate}")?,
+            None => f.write_str("adaptive rate: none\n")?,
+        }
+        match &self.concurrency {
+            Some(limit) => write!(f, "concurrency limit: {limit}"),
+            None => f.write_str("concurrency limit: none"),
         }
     }
 }

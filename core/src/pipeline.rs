@@ -28,12 +28,12 @@
 //! # The order, outermost first, and why
 //!
 //! ```text
-//! deadline ─▶ retry ─▶ circuit breaker ─▶ rate limit and concurrency limit ─▶ attempt timeout ─▶ the operation
+//! deadline ─▶ retry and hedge ─▶ circuit breaker ─▶ rate limit and concurrency limit ─▶ attempt timeout ─▶ the operation
 //! ```
 //!
 //! - The **deadline** bounds everything within it: no wait and no retry is begun that would end after it.
-//! - **Retry** is outside of breaker and limit, so that both see every *attempt*: retries are limited too, and an outage
-//!   trips the breaker however few calls there are.
+//! - **Retry** and **hedge**, paid for by one budget, are outside of breaker and limit, so that these see every *attempt*:
+//!   retries are limited too, and an outage trips the breaker however few calls there are.
 //! - The **circuit breaker** comes before the rate limit: a refused attempt costs no tokens. It is asked again when the
 //!   attempt's turn has come, since a wait in line may outlast its opinion; if it refuses then, the tokens go back.
 //! - The **concurrency limit** is granted together with the rate limit, or neither is: see [`limits`](crate::limits).
@@ -47,23 +47,58 @@
 //! | `deadline` | 30 s | more than zero, or [`without_deadline`](PipelineBuilder::without_deadline) | longer than people wait for an answer |
 //! | `attempt_timeout` | 10 s | more than zero, at most `deadline` | leaves time for two more attempts |
 //! | `retry` | [the default](crate::retry) | | |
-//! | `circuit_breaker` | [the default](crate::circuit_breaker) | `probe_lease` at least `attempt_timeout` | |
-//! | `rate_limit` | none | | nobody but you knows the server's |
+//! | `budget` | [the default](crate::retry::budget), one for retries and hedges | | what each call may add says nothing about what all of them add |
+//! | `hedge` | none | | it adds load, and needs calls that may be made twice and a driver that can run two attempts |
+//! | `circuit_breaker` | [the default](crate::circuit_breaker) | | |
+//! | `rate_limit`, `rate_limits` | none | | nobody but you knows the server's |
 //! | `adaptive_rate` | none | | it has to run into the server's limit to find it |
-//! | `concurrency_limit` | none | `lease` at least `attempt_timeout` | |
+//! | `concurrency_limit` | none | | how many calls a server bears at once is its own secret too, and most have a rate limit |
+//!
+//! # Contradictions
+//!
+//! Settings that can have no effect beside others are refused when the pipeline is built:
+//!
+//! | Setting | has to be | or else |
+//! | --- | --- | --- |
+//! | `attempt_timeout` | at most `deadline` | it never comes to that |
+//! | `attempt_timeout` | at most the breaker's `probe_lease` | a probe that still runs counts as lost |
+//! | `attempt_timeout` | at most the concurrency limit's `lease` | an attempt that still runs loses its slot to another |
+//! | the breaker's `slow_call_rate` | slow at `attempt_timeout` or before | no attempt lives to be slow |
+//! | the breaker's `window`, if it is one of time and of a rate | at least twice `attempt_timeout` | what is known of one slow attempt is forgotten before the next has ended |
+//! | the hedge's `min_delay` | less than `attempt_timeout` | the attempt that it would go beside has ended |
+//! | the hedge's `max_hedges` | less than the retry policy's `max_attempts` | hedges are attempts too, and the first attempt is no hedge |
+//! | the shortest delay of the retry policy's `backoff` | less than `deadline` | the call has ended before any retry |
+//!
+//! Without an attempt timeout, `deadline` takes its place, but for the window.
 //!
 //! # One call
 //!
 //! ```text
-//!            poll                      poll: granted, admitted               finish: success
-//! ┌────────┐ joined ┌────────┐         ┌─────────┐ ───────────────────────────────────────▶ ┌───────┐
-//! │ Asking │ ─────▶ │ InLine │ ──────▶ │ Running │ ─────────────────────────────────────────│ Ended │
-//! └────────┘        └────────┘         └─────────┘ finish: failure, and retry says stop     └───────┘
-//!      ▲                                    │                                                   ▲
-//!      │ poll: time has come  ┌────────────┐│ finish: failure, and retry says when              │
-//!      └───────────────────── │ BackingOff │◀                                                   │
-//!                             └────────────┘      any refusal, a deadline that passes, abandon ─┘
+//! Asking, BackingOff ── poll: limits and breaker let it start ─────────────▶ Running
+//! Asking, BackingOff ── poll: it has to wait for limits ───────────────────▶ InLine
+//! Asking, BackingOff ── poll: it is refused, or the deadline has passed ───▶ Ended
+//! InLine  ── poll: its turn has come, and the breaker still admits it ─────▶ Running
+//! InLine  ── poll: it is refused, or the deadline has passed ──────────────▶ Ended
+//! Running ── finish: success, or a failure and retry says stop ────────────▶ Ended
+//! Running ── finish, time_out: failure, nothing beside it, retry says when ▶ BackingOff
+//! Asking, InLine, Running, BackingOff ── abandon ──────────────────────────▶ Ended
 //! ```
+//!
+//! A call that is [hedged](crate::hedge) may have a second attempt beside the one that is Running, which comes and goes by
+//! itself:
+//!
+//! ```text
+//! Nothing ── an attempt starts, or goes on alone, and a hedge may follow ──▶ Due
+//! Due     ── poll: its time has come; budget, limits and breaker agree ────▶ Running
+//! Due     ── poll: its time has come, and it has to wait for limits ───────▶ InLine
+//! InLine  ── poll: its turn has come, and the breaker still admits it ─────▶ Running
+//! Due, InLine ── poll: it is refused, which the call survives ─────────────▶ Nothing
+//! Running ── finish, time_out: one of both failed, the other goes on ──────▶ Nothing
+//! Running ── the same, and another hedge may follow ───────────────────────▶ Due
+//! Due, InLine, Running ── the call has ended, or backs off ────────────────▶ Nothing
+//! ```
+//!
+//! So whichever of two attempts is answered first counts, and nothing is retried while one still runs.
 //!
 //! [`run`](crate::run) drives a call over a [`Timer`](crate::time::Timer); a blocking loop or a simulator drives the
 //! same one.
@@ -77,17 +112,21 @@ use crate::limits::{Counts, Limiter, Limits};
 use crate::rate_limit::{AdaptiveRate, RateLimits, TokenBucket};
 use crate::retry::Retry;
 use crate::retry::budget::Budget;
-use crate::settings::{InvalidSetting, Value, positive};
+use crate::settings::InvalidSetting;
 use crate::time::Instant;
 
 mod attempt;
 mod call;
+mod contradictions;
+mod describe;
+mod hedging;
 mod options;
 mod presets;
 #[cfg(test)]
 mod tests;
 
 pub use call::{Attempt, Call, Step};
+pub use describe::Description;
 pub use options::CallOptions;
 
 /// The policies that calls to one dependency share. See the [module](self) for their order and defaults.
@@ -118,6 +157,11 @@ impl<L> Pipeline<L> {
         self.circuit_breaker.as_mut()
     }
 
+    /// By when a call has to end that starts now.
+    fn deadline_of(&self, now: Instant, options: &CallOptions) -> Instant {
+        options.deadline().or(self.deadline).map_or(Instant::MAX, |deadline| now + deadline)
+    }
+
     /// The same pipeline with other limits: how an adapter puts a line of waiters before them.
     pub fn map_limits<M: Limiter>(self, map: impl FnOnce(L) -> M) -> Pipeline<M> {
         let Self { deadline, attempt_timeout, retry, budget, hedge, circuit_breaker, limits } = self;
@@ -128,8 +172,7 @@ impl<L> Pipeline<L> {
 impl<L: Limiter> Pipeline<L> {
     /// A call that starts now. Its deadline counts from here.
     pub fn call(&self, now: Instant, options: CallOptions) -> Call<L::Ticket> {
-        let deadline = options.deadline().or(self.deadline).map_or(Instant::MAX, |deadline| now + deadline);
-        Call::new(options, deadline)
+        Call::new(options, self.deadline_of(now, &options))
     }
 }
 
@@ -218,43 +261,11 @@ impl<const K: usize> PipelineBuilder<K> {
     /// The pipeline.
     ///
     /// # Errors
-    /// If a time is zero, or two settings contradict each other; the error names both.
+    /// If a time is zero, or two settings [contradict each other](self#contradictions); the error names both.
     pub fn build(self) -> Result<Pipeline<Limits<K>>, InvalidSetting> {
         let Self { deadline, attempt_timeout, retry, budget, hedge, circuit_breaker, limits } = self;
-        if let Some(deadline) = deadline {
-            positive("deadline", deadline)?;
-        }
-        if let Some(timeout) = attempt_timeout {
-            positive("attempt_timeout", timeout)?;
-        }
-        at_most(("attempt_timeout", attempt_timeout), ("deadline", deadline))?;
-        let longest_attempt = match attempt_timeout {
-            Some(timeout) => ("attempt_timeout", Some(timeout)),
-            None => ("deadline", deadline),
-        };
-        // A probe that is still allowed to run would count as lost, and its answer would be ignored.
-        let probe_lease = circuit_breaker.as_ref().map(CircuitBreaker::probe_lease);
-        at_most(longest_attempt, ("probe_lease", probe_lease))?;
-        // An attempt that is still allowed to run would have lost its slot to another.
-        let slot_lease = limits.concurrency_limit().map(ConcurrencyLimit::lease);
-        at_most(longest_attempt, ("concurrency_limit.lease", slot_lease))?;
-        Ok(Pipeline { deadline, attempt_timeout, retry, budget, hedge, circuit_breaker, limits })
-    }
-}
-
-/// Refuses a time that is longer than another, where both are set.
-fn at_most(
-    (setting, value): (&'static str, Option<Duration>),
-    (other, other_value): (&'static str, Option<Duration>),
-) -> Result<(), InvalidSetting> {
-    match (value, other_value) {
-        (Some(value), Some(other_value)) if value > other_value => Err(InvalidSetting::Contradiction {
-            setting,
-            value: Value::Time(value),
-            must_be: "at most as long as",
-            other,
-            other_value: Value::Time(other_value),
-        }),
-        _ => Ok(()),
+        let pipeline = Pipeline { deadline, attempt_timeout, retry, budget, hedge, circuit_breaker, limits };
+        pipeline.check()?;
+        Ok(pipeline)
     }
 }

@@ -76,6 +76,8 @@ pub enum Rejected {
         in_flight: u32,
         /// How many may be.
         limit: u32,
+        /// When one has ended at the latest, even if every permit was lost.
+        retry_at: Instant,
     },
     /// No slot came free under the concurrency limit before the deadline.
     NoSlot {
@@ -92,7 +94,8 @@ impl Rejected {
         match self {
             Self::NoTimeToRetry { retry_at, .. }
             | Self::CircuitOpen { retry_at, .. }
-            | Self::RateLimited { retry_at, .. } => Some(*retry_at),
+            | Self::RateLimited { retry_at, .. }
+            | Self::TooManyInFlight { retry_at, .. } => Some(*retry_at),
             Self::BudgetSpent { retry_at } => *retry_at,
             Self::Permanent
             | Self::NotIdempotent
@@ -103,7 +106,6 @@ impl Rejected {
             | Self::DeadlineExceeded { .. }
             | Self::TooHeavy { .. }
             | Self::LineFull { .. }
-            | Self::TooManyInFlight { .. }
             | Self::NoSlot { .. }
             | Self::Abandoned => None,
         }
@@ -144,7 +146,7 @@ impl fmt::Display for Rejected {
                 write!(f, "rate limit: {tokens} tokens at once is more than its burst of {burst}, ever")
             }
             Self::LineFull { waiting } => write!(f, "rate limit: {waiting} calls wait in line already, as many as may"),
-            Self::TooManyInFlight { in_flight, limit } => {
+            Self::TooManyInFlight { in_flight, limit, retry_at: _ } => {
                 write!(f, "concurrency limit: {in_flight} attempts are in flight, of {limit} that may be")
             }
             Self::NoSlot { .. } => f.write_str("concurrency limit: no slot came free before the deadline"),
@@ -212,9 +214,9 @@ mod tests {
                 None,
             ),
             (
-                Rejected::TooManyInFlight { in_flight: 9, limit: 8 },
+                Rejected::TooManyInFlight { in_flight: 9, limit: 8, retry_at },
                 "concurrency limit: 9 attempts are in flight, of 8 that may be",
-                None,
+                Some(retry_at),
             ),
             (Rejected::NoSlot { deadline }, "concurrency limit: no slot came free before the deadline", None),
             (Rejected::LineFull { waiting: 9 }, "rate limit: 9 calls wait in line already, as many as may", None),

@@ -48,6 +48,7 @@
 //!
 //! At more than one layer: three layers with four attempts each are 64 attempts.
 
+use core::fmt;
 use core::time::Duration;
 
 use crate::backoff::Backoff;
@@ -113,6 +114,11 @@ impl Retry {
         self.max_attempts
     }
 
+    /// The shortest time after which a call may be repeated for the first time.
+    pub(crate) fn shortest_delay(&self) -> Duration {
+        self.backoff.delay(1, Duration::ZERO, 0)
+    }
+
     /// What follows a failed attempt. `entropy` is a uniformly random number; see [`Backoff::delay`].
     ///
     /// The attempt itself is recorded with the budget before this: the budget then knows how it ended.
@@ -144,6 +150,16 @@ impl Retry {
         match budget.withdraw(now, entropy.rotate_left(32), Cause::after(&outcome)) {
             Ok(charge) => Verdict::Retry { at, delay, charge },
             Err(exhausted) => Verdict::Stop(Rejected::BudgetSpent { retry_at: exhausted.retry_at }),
+        }
+    }
+}
+
+/// The settings in words: "at most 4 attempts, exponential backoff from 100ms by 2 up to 10s, full jitter".
+impl fmt::Display for Retry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.max_attempts {
+            1 => f.write_str("never"),
+            attempts => write!(f, "at most {attempts} attempts, {}", self.backoff),
         }
     }
 }

@@ -44,7 +44,7 @@ use core::time::Duration;
 
 use crate::event::Observer;
 use crate::limits::Limiter;
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, OutcomeKind};
 use crate::pipeline::{Attempt, CallOptions, Pipeline, Step};
 use crate::rejected::Rejected;
 use crate::share::Share;
@@ -120,7 +120,7 @@ where
         F: Future<Output = R>,
     {
         let only = pin!(None);
-        self.run(options, entropy, classify, attempt, &mut [Lane::new(only)]).await
+        self.run(options.without_hedging(), entropy, classify, attempt, &mut [Lane::new(only)]).await
     }
 
     /// The same, and while an attempt takes long, the pipeline's hedge may send another beside it. Whichever is answered
@@ -157,6 +157,8 @@ where
         F: Future<Output = R>,
     {
         let mut driver = Driver::new(self.pipeline, self.timer, self.observer, options);
+        // Dropped before the driver: a slot is not free while its attempt runs.
+        let lanes = Lanes(lanes);
         let mut last = LastAttempt::NotMade;
         let mut sleep = pin!(None);
         let mut sleeps_until = None;
@@ -165,11 +167,11 @@ where
             let mut early = 0;
             loop {
                 // Answers before anything else: one that has come counts, however late it is seen.
-                while let Some((made, returned)) = lanes.iter_mut().find_map(|lane| lane.poll(cx)) {
+                while let Some((made, returned)) = lanes.0.iter_mut().find_map(|lane| lane.poll(cx)) {
                     let outcome = classify(&returned);
-                    if outcome.is_success() {
+                    if matches!(outcome.kind(), OutcomeKind::Success | OutcomeKind::Permanent) {
                         // The losers go first: their slots are not free while they run.
-                        lanes.iter_mut().for_each(Lane::clear);
+                        lanes.0.iter_mut().for_each(Lane::clear);
                     }
                     driver.finish(entropy(), made, outcome);
                     if outcome.is_success() {
@@ -180,14 +182,13 @@ where
                 let until = match driver.ask(entropy(), cx.waker()) {
                     Step::Wait(until) => until,
                     Step::Start(leave) => {
-                        if let Some(lane) = lanes.iter_mut().find(|lane| lane.made.is_none()) {
-                            let made = Made { attempt: leave, started: self.timer.now() };
-                            lane.start(made, attempt(leave));
+                        if let Some(lane) = lanes.0.iter_mut().find(|lane| lane.made.is_none()) {
+                            lane.start(driver.made(leave), attempt(leave));
                         }
                         continue;
                     }
                     Step::Done(result) => {
-                        lanes.iter_mut().for_each(Lane::clear);
+                        lanes.0.iter_mut().for_each(Lane::clear);
                         let last = core::mem::replace(&mut last, LastAttempt::NotMade);
                         return Poll::Ready(Err(driver.error(result, last)));
                     }
@@ -202,7 +203,7 @@ where
                 }
                 sleeps_until = None;
                 let now = self.timer.now();
-                while let Some(made) = lanes.iter_mut().find_map(|lane| lane.take_late(now)) {
+                while let Some(made) = lanes.0.iter_mut().find_map(|lane| lane.take_late(now)) {
                     driver.time_out(entropy(), made);
                     last = LastAttempt::TimedOut;
                 }
@@ -243,13 +244,13 @@ where
         mut attempt: impl FnMut(Attempt) -> R,
     ) -> Result<R, CallError<R>> {
         let waker = self.timer.waker();
-        let mut driver = Driver::new(self.pipeline, self.timer, self.observer, options);
+        let mut driver = Driver::new(self.pipeline, self.timer, self.observer, options.without_hedging());
         let mut last = LastAttempt::NotMade;
         loop {
             match driver.ask(entropy(), &waker) {
                 Step::Wait(until) => self.timer.wait_until(until),
                 Step::Start(leave) => {
-                    let made = Made { attempt: leave, started: self.timer.now() };
+                    let made = driver.made(leave);
                     let returned = attempt(leave);
                     let outcome = classify(&returned);
                     driver.finish(entropy(), made, outcome);
@@ -269,6 +270,15 @@ where
 struct Made {
     attempt: Attempt,
     started: Instant,
+}
+
+/// Where all attempts of a call run. Dropping it drops them.
+struct Lanes<'a, 'b, F: Future>(&'a mut [Lane<'b, F>]);
+
+impl<F: Future> Drop for Lanes<'_, '_, F> {
+    fn drop(&mut self) {
+        self.0.iter_mut().for_each(Lane::clear);
+    }
 }
 
 /// Where an attempt runs.

@@ -48,6 +48,8 @@ pub enum Value {
     Count(u64),
     /// A span of time.
     Time(Duration),
+    /// Nothing: it was not set.
+    None,
 }
 
 impl InvalidSetting {
@@ -81,6 +83,7 @@ impl fmt::Display for Value {
         match self {
             Self::Count(count) => write!(f, "{count}"),
             Self::Time(time) => write!(f, "{time:?}"),
+            Self::None => f.write_str("none"),
         }
     }
 }

@@ -14,6 +14,7 @@ mod hedge;
 mod limits;
 mod line;
 mod line_changes;
+mod promises;
 mod refunds;
 mod support;
 mod threads;

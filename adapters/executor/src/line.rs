@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -79,6 +80,13 @@ struct Kept<const K: usize> {
     expires_at: Instant,
     weights: [u32; K],
     grant: Grant<K>,
+}
+
+/// The settings of its limits in words. How many wait is not in it.
+impl<const K: usize> fmt::Display for Line<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.limits.fmt(f)
+    }
 }
 
 impl Line {

@@ -119,8 +119,9 @@ impl<T: Timer, O: Observer, const K: usize> SharedPipeline<T, O, K> {
         self.runner().call_hedged(options, self.entropy(), classify, attempt).await
     }
 
-    /// Changes the policies that all clones share while calls go through them: a quota, the breaker's mode, the bounds of
-    /// the concurrency limit. Those who wait go by it at once.
+    /// Changes the policies that all clones share while calls go through them: a quota, the breaker's mode, the bounds of the
+    /// concurrency limit. Those who wait for a limit that has changed go by it at once; what the breaker says they learn
+    /// when their turn has come.
     pub fn with_policies<R>(&self, change: impl FnOnce(&mut Pipeline<Line<K>>, Instant) -> R) -> R {
         let now = self.timer.now();
         let (result, mut woken) = self.policies.with(|pipeline| {
@@ -132,6 +133,24 @@ impl<T: Timer, O: Observer, const K: usize> SharedPipeline<T, O, K> {
             woken = self.policies.with(|pipeline| pipeline.limits_mut().next_woken());
         }
         result
+    }
+
+    /// Every policy in its order, outermost first, a line for each, with its settings in words: see
+    /// [`Pipeline::describe`].
+    ///
+    /// It is a text of its own, so that no lock is held while it is written somewhere.
+    ///
+    /// ```
+    /// # use steadfast_core::pipeline::Pipeline;
+    /// # use steadfast_core::time::ManualClock;
+    /// # use steadfast_executor::SharedPipeline;
+    /// # let clock = ManualClock::new();
+    /// let pipeline = SharedPipeline::new(Pipeline::standard(), &clock);
+    /// assert_eq!(pipeline.describe(), Pipeline::standard().describe().to_string());
+    /// assert_eq!(pipeline.describe().lines().next(), Some("deadline: 30s for the whole call"));
+    /// ```
+    pub fn describe(&self) -> String {
+        self.policies.with(|pipeline| pipeline.describe().to_string())
     }
 
     fn runner(&self) -> Runner<'_, Policies<K>, T, O> {

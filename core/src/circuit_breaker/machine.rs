@@ -91,6 +91,16 @@ impl CircuitBreaker {
         }
     }
 
+    /// From when on a call is slow, if a rate of slow calls is judged.
+    pub(crate) const fn slow_at(&self) -> Option<Duration> {
+        self.settings.slow_at()
+    }
+
+    /// How long the window of its rates is, if one is judged and the window is one of time.
+    pub(crate) const fn window_of_time(&self) -> Option<Duration> {
+        self.settings.window_of_time()
+    }
+
     /// Whether a call would be admitted at `now`. Changes nothing.
     ///
     /// # Errors

@@ -40,10 +40,10 @@ pub(super) struct Settings {
     pub(super) shape: Shape,
     /// Calls, or nanoseconds of a tenth.
     pub(super) width: u64,
-    open_for: u64,
-    open_factor: u32,
-    open_cap: u64,
-    open_jitter: u8,
+    pub(super) open_for: u64,
+    pub(super) open_factor: u32,
+    pub(super) open_cap: u64,
+    pub(super) open_jitter: u8,
     pub(super) probes: u8,
     pub(super) probe_lease: u64,
     pub(super) success_threshold: u32,
@@ -53,7 +53,7 @@ pub(super) struct Settings {
 }
 
 /// A rate that no calls can have.
-const NEVER: u8 = 101;
+pub(super) const NEVER: u8 = 101;
 
 impl Settings {
     /// How many nanoseconds it stays open, the given time in a row (the first is 1), when the die shows `dice` of 2³².
@@ -74,6 +74,17 @@ impl Settings {
         let spread = time / 100 * percent + time % 100 * percent / 100;
         let longest = cmp::min(self.open_cap, time.saturating_add(spread));
         (cmp::max(self.open_for, longest - spread), longest)
+    }
+
+    pub(super) const fn slow_at(&self) -> Option<Duration> {
+        if self.slow_call_rate == NEVER { None } else { Some(Duration::from_nanos(self.slow_at)) }
+    }
+
+    pub(super) const fn window_of_time(&self) -> Option<Duration> {
+        match (self.shape, self.failure_rate, self.slow_call_rate) {
+            (Shape::Calls, _, _) | (Shape::Time, NEVER, NEVER) => None,
+            (Shape::Time, _, _) => Some(Duration::from_nanos(self.width.saturating_mul(10))),
+        }
     }
 
     /// The longest that it stays open.

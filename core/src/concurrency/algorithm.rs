@@ -59,6 +59,16 @@ impl Control {
         }
     }
 
+    /// What the literature calls it.
+    pub(super) const fn name(&self) -> &'static str {
+        match self {
+            Self::Fixed => "a fixed limit",
+            Self::Aimd => "AIMD",
+            Self::Vegas(_) => "Vegas",
+            Self::Gradient2(_) => "Gradient2",
+        }
+    }
+
     pub(super) const fn is_probing(&self) -> bool {
         match self {
             Self::Fixed | Self::Aimd => false,

@@ -2,7 +2,7 @@
 
 use core::cmp;
 
-use super::{Call, Pipeline};
+use super::{Attempt, Call, Pipeline};
 use crate::circuit_breaker::{self, CircuitBreaker};
 use crate::concurrency;
 use crate::event::{Event, Events};
@@ -23,24 +23,11 @@ pub(super) struct Place<T> {
 /// What an attempt holds that is under way.
 #[derive(Debug)]
 pub(super) struct Run<T> {
-    pub(super) number: u32,
+    pub(super) attempt: Attempt,
     pub(super) started: Instant,
-    pub(super) until: Instant,
     permit: Option<circuit_breaker::Permit>,
     ticket: T,
     charge: Charge,
-}
-
-/// What there is beside an attempt that is under way.
-#[derive(Debug)]
-pub(super) enum Beside<T> {
-    Nothing,
-    /// A hedge, at this time.
-    Due(Instant),
-    /// A hedge that waits for limits.
-    InLine(Place<T>),
-    /// Another attempt.
-    Running(Run<T>),
 }
 
 /// How far an attempt has got.
@@ -105,23 +92,8 @@ impl<T> Run<T> {
             report(breaker.abandon(now, permit), None, events);
         }
         pipeline.budget.abandon(now, self.charge);
-        if let Some(hedge) = &mut pipeline.hedge {
-            // It would have taken longer.
-            hedge.record(now - self.started);
-        }
         pipeline.limits.abandon(now, self.ticket);
-        events.push(Event::AttemptCancelled { attempt: self.number });
-    }
-}
-
-impl<T> Beside<T> {
-    /// Cancels what there is.
-    pub(super) fn cancel<L: Limiter<Ticket = T>>(self, now: Instant, pipeline: &mut Pipeline<L>, events: &mut Events) {
-        match self {
-            Self::Nothing | Self::Due(_) => {}
-            Self::InLine(place) => place.leave(now, pipeline),
-            Self::Running(run) => run.cancel(now, pipeline, events),
-        }
+        events.push(Event::AttemptCancelled { attempt: self.attempt.number });
     }
 }
 
@@ -198,7 +170,7 @@ impl<T> Call<T> {
         let until = cmp::min(timeout.map_or(Instant::MAX, |timeout| now + timeout), self.deadline());
         events.push(Event::AttemptStarted { attempt: number, until });
         let Place { ticket, charge } = place;
-        Run { number, started: now, until, permit, ticket, charge }
+        Run { attempt: Attempt { number, until }, started: now, permit, ticket, charge }
     }
 
     const fn refused_by_limits(&self, refusal: Refusal) -> Rejected {
@@ -210,7 +182,8 @@ impl<T> Call<T> {
             Refusal::RateLimit(Never { tokens, burst }) => Rejected::TooHeavy { tokens, burst },
             Refusal::RateLimit(LineFull { waiting }) => Rejected::LineFull { waiting },
             Refusal::ConcurrencyLimit(refusal) => {
-                Rejected::TooManyInFlight { in_flight: refusal.in_flight, limit: refusal.limit }
+                let concurrency::Refusal { in_flight, limit, at_latest } = refusal;
+                Rejected::TooManyInFlight { in_flight, limit, retry_at: at_latest }
             }
         }
     }

@@ -4,13 +4,14 @@ use core::task::Waker;
 use core::time::Duration;
 
 use super::Pipeline;
-use super::attempt::{Beside, Place, Progress, Run};
+use super::attempt::{Place, Progress, Run};
+use super::hedging::{Beside, Hedging, Pushback};
 use super::options::CallOptions;
 use crate::event::{Event, Events};
 use crate::limits::Limiter;
 use crate::outcome::{Outcome, OutcomeKind};
 use crate::rejected::Rejected;
-use crate::retry::budget::{Cause, Charge};
+use crate::retry::budget::Charge;
 use crate::retry::{Failure, Verdict};
 use crate::time::Instant;
 
@@ -29,6 +30,7 @@ pub struct Call<T> {
     /// What the backoff said last.
     previous_delay: Duration,
     stage: Stage<T>,
+    pub(super) hedging: Hedging<T>,
 }
 
 #[derive(Debug)]
@@ -37,41 +39,13 @@ enum Stage<T> {
     Asking {
         charge: Option<Charge>,
     },
-    InLine {
-        place: Place<T>,
-    },
-    Running {
-        run: Run<T>,
-        beside: Beside<T>,
-        hedges: u32,
-        pushback: Pushback,
-    },
+    InLine(Place<T>),
+    Running(Run<T>),
     BackingOff {
         until: Instant,
         charge: Charge,
     },
     Ended(Result<(), Rejected>),
-}
-
-/// What the server has said about another attempt, in answer to one that has ended while another still runs.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct Pushback {
-    held_until: Instant,
-    is_final: bool,
-}
-
-impl Pushback {
-    const NONE: Self = Self { held_until: Instant::EPOCH, is_final: false };
-
-    /// The last outcome, with what was said before.
-    fn added_to(self, now: Instant, outcome: Outcome) -> Outcome {
-        let hint = cmp::max(self.held_until - now, outcome.retry_after().unwrap_or_default());
-        match (self.is_final || outcome.forbids_retry(), hint.is_zero()) {
-            (true, _) => outcome.without_retry(),
-            (false, true) => outcome,
-            (false, false) => outcome.with_retry_after(hint),
-        }
-    }
 }
 
 /// What the driver of a [`Call`] has to do next.
@@ -96,9 +70,9 @@ pub struct Attempt {
 }
 
 impl<T> Call<T> {
-    pub(super) const fn new(options: CallOptions, deadline: Instant) -> Self {
+    pub(crate) const fn new(options: CallOptions, deadline: Instant) -> Self {
         let stage = Stage::Asking { charge: None };
-        Self { options, deadline, attempts: 0, previous_delay: Duration::ZERO, stage }
+        Self { options, deadline, attempts: 0, previous_delay: Duration::ZERO, stage, hedging: Hedging::NONE }
     }
 
     /// How many attempts were started.
@@ -116,6 +90,14 @@ impl<T> Call<T> {
         self.deadline
     }
 
+    #[cfg(test)]
+    pub(super) fn stages(&self) -> (&impl core::fmt::Debug, &impl core::fmt::Debug)
+    where
+        T: core::fmt::Debug,
+    {
+        (&self.stage, &self.hedging.beside)
+    }
+
     pub(super) const fn options(&self) -> &CallOptions {
         &self.options
     }
@@ -126,33 +108,50 @@ impl<T> Call<T> {
         self.attempts
     }
 
+    /// Counts the deadline from `now`, by what the pipeline says unless the call's options do.
+    pub(crate) fn start_clock<L>(&mut self, now: Instant, pipeline: &Pipeline<L>) {
+        self.deadline = pipeline.deadline_of(now, &self.options);
+    }
+
     /// What to do next. `entropy` is a uniformly random number.
     pub fn poll<L>(&mut self, now: Instant, entropy: u64, pipeline: &mut Pipeline<L>, events: &mut Events) -> Step
     where
         L: Limiter<Ticket = T>,
     {
-        match mem::replace(&mut self.stage, Stage::Asking { charge: None }) {
-            Stage::Asking { charge } => self.ask(now, entropy, charge, pipeline, events),
-            Stage::BackingOff { until, charge } if now >= until => {
-                self.ask(now, entropy, Some(charge), pipeline, events)
+        match &self.stage {
+            Stage::BackingOff { until, .. } if now < *until => return Step::Wait(*until),
+            Stage::Running(run) => {
+                let attempt = run.attempt;
+                return self.watch_over(now, entropy, attempt, pipeline, events);
             }
-            Stage::BackingOff { until, charge } => {
-                self.stage = Stage::BackingOff { until, charge };
+            Stage::Ended(result) => return Step::Done(*result),
+            Stage::Asking { .. } | Stage::InLine(_) | Stage::BackingOff { .. } => {}
+        }
+        let progress = match mem::replace(&mut self.stage, Stage::Asking { charge: None }) {
+            Stage::InLine(place) => self.stand_in_line(now, place, pipeline, events),
+            Stage::BackingOff { charge, .. } | Stage::Asking { charge: Some(charge) } => {
+                self.join_line(now, charge, pipeline, events)
+            }
+            // A call before its first attempt: those that run and those that have ended were answered above.
+            Stage::Asking { charge: None } | Stage::Running(_) | Stage::Ended(_) => {
+                match pipeline.budget.begin(now, entropy) {
+                    Ok(charge) => self.join_line(now, charge, pipeline, events),
+                    Err(_) => Progress::Refused(Rejected::Shed),
+                }
+            }
+        };
+        match progress {
+            Progress::Waits { place, until } => {
+                self.stage = Stage::InLine(place);
                 Step::Wait(until)
             }
-            Stage::InLine { place } => {
-                let progress = self.stand_in_line(now, place, pipeline, events);
-                self.follow(progress, pipeline, events)
+            Progress::Starts(run) => {
+                let attempt = run.attempt;
+                self.hedging = Hedging { beside: self.next_hedge(run.started, 0, pipeline), ..Hedging::NONE };
+                self.stage = Stage::Running(run);
+                Step::Start(attempt)
             }
-            Stage::Running { run, beside, hedges, pushback } => {
-                let (step, beside, hedges) = self.watch_over(now, entropy, &run, beside, hedges, pipeline, events);
-                self.stage = Stage::Running { run, beside, hedges, pushback };
-                step
-            }
-            Stage::Ended(result) => {
-                self.stage = Stage::Ended(result);
-                Step::Done(result)
-            }
+            Progress::Refused(rejected) => self.reject(rejected, events),
         }
     }
 
@@ -218,10 +217,10 @@ impl<T> Call<T> {
                 self.stage = Stage::Ended(result);
                 return;
             }
-            Stage::InLine { place } => place.leave(now, pipeline),
-            Stage::Running { run, beside, .. } => {
+            Stage::InLine(place) => place.leave(now, pipeline),
+            Stage::Running(run) => {
                 run.cancel(now, pipeline, events);
-                beside.cancel(now, pipeline, events);
+                self.cancel_hedge(now, pipeline, events);
             }
             Stage::BackingOff { charge, .. } | Stage::Asking { charge: Some(charge) } => {
                 pipeline.budget.refund(now, charge);
@@ -237,106 +236,50 @@ impl<T> Call<T> {
     where
         L: Limiter<Ticket = T>,
     {
-        if let Stage::InLine { place } | Stage::Running { beside: Beside::InLine(place), .. } = &self.stage {
+        if let (Stage::InLine(place), _) | (_, Beside::InLine(place)) = (&self.stage, &self.hedging.beside) {
             pipeline.limits.watch(&place.ticket, waker);
         }
     }
 
-    /// The first step of every attempt but a hedge: it fails fast, or joins the line, or starts where there is none.
-    fn ask<L>(
-        &mut self,
-        now: Instant,
-        entropy: u64,
-        charge: Option<Charge>,
-        pipeline: &mut Pipeline<L>,
-        events: &mut Events,
-    ) -> Step
+    /// Cancels what still goes on, because the call ends or all of its attempts have.
+    fn cancel_others<L>(&mut self, now: Instant, pipeline: &mut Pipeline<L>, events: &mut Events)
     where
         L: Limiter<Ticket = T>,
     {
-        let charge = match charge {
-            Some(charge) => charge,
-            None => match pipeline.budget.begin(now, entropy) {
-                Ok(charge) => charge,
-                Err(_) => return self.reject(Rejected::Shed, events),
-            },
-        };
-        let progress = self.join_line(now, charge, pipeline, events);
-        self.follow(progress, pipeline, events)
-    }
-
-    /// Goes where an attempt has got to, if it is the only one.
-    fn follow<L>(&mut self, progress: Progress<T>, pipeline: &Pipeline<L>, events: &mut Events) -> Step
-    where
-        L: Limiter<Ticket = T>,
-    {
-        match progress {
-            Progress::Waits { place, until } => {
-                self.stage = Stage::InLine { place };
-                Step::Wait(until)
+        if let Stage::Running(_) = self.stage {
+            if let Stage::Running(run) = mem::replace(&mut self.stage, Stage::Ended(Ok(()))) {
+                run.cancel(now, pipeline, events);
             }
-            Progress::Starts(run) => {
-                let attempt = Attempt { number: run.number, until: run.until };
-                let beside = self.next_hedge(&run, 0, pipeline);
-                self.stage = Stage::Running { run, beside, hedges: 0, pushback: Pushback::NONE };
-                Step::Start(attempt)
-            }
-            Progress::Refused(rejected) => self.reject(rejected, events),
         }
+        self.cancel_hedge(now, pipeline, events);
     }
 
-    /// When the next hedge goes beside an attempt, if one does.
-    fn next_hedge<L>(&self, run: &Run<T>, hedges: u32, pipeline: &Pipeline<L>) -> Beside<T> {
-        let may_hedge = self.options.hedging() && self.attempts < self.max_attempts(pipeline);
-        let hedge = pipeline.hedge.as_ref().filter(|_| may_hedge);
-        let at = hedge.and_then(|hedge| hedge.next_at(run.started, hedges, self.options.idempotency()));
-        at.map_or(Beside::Nothing, Beside::Due)
+    /// Takes out the attempt with this number, if it is under way. If there is another, that one is the stage from now on;
+    /// else the call has succeeded until something else is said.
+    fn take_run(&mut self, number: u32) -> Option<Run<T>> {
+        match &self.stage {
+            Stage::Running(run) if run.attempt.number == number => {
+                let ended = mem::replace(&mut self.stage, Stage::Ended(Ok(())));
+                if let Some(other) = self.hedging.take_run() {
+                    self.stage = Stage::Running(other);
+                }
+                match ended {
+                    Stage::Running(run) => Some(run),
+                    Stage::Asking { .. } | Stage::InLine(_) | Stage::BackingOff { .. } | Stage::Ended(_) => None,
+                }
+            }
+            Stage::Running(_) if self.hedging.runs(number) => self.hedging.take_run(),
+            Stage::Running(_)
+            | Stage::Asking { .. }
+            | Stage::InLine(_)
+            | Stage::BackingOff { .. }
+            | Stage::Ended(_) => None,
+        }
     }
 
     /// How many attempts there may be, hedges included.
-    fn max_attempts<L>(&self, pipeline: &Pipeline<L>) -> u32 {
+    pub(super) fn max_attempts<L>(&self, pipeline: &Pipeline<L>) -> u32 {
         cmp::min(self.options.max_attempts().unwrap_or(u32::MAX), pipeline.retry.max_attempts())
-    }
-
-    /// What to do while an attempt is under way: wait, or start another beside it.
-    #[allow(clippy::too_many_arguments)] // They are one state, taken apart.
-    fn watch_over<L>(
-        &mut self,
-        now: Instant,
-        entropy: u64,
-        run: &Run<T>,
-        beside: Beside<T>,
-        hedges: u32,
-        pipeline: &mut Pipeline<L>,
-        events: &mut Events,
-    ) -> (Step, Beside<T>, u32)
-    where
-        L: Limiter<Ticket = T>,
-    {
-        let wait = |until| Step::Wait(cmp::min(until, run.until));
-        let progress = match beside {
-            Beside::Due(at) if now >= at => match pipeline.budget.withdraw(now, entropy, Cause::Hedge) {
-                Ok(charge) => self.join_line(now, charge, pipeline, events),
-                Err(exhausted) => Progress::Refused(Rejected::BudgetSpent { retry_at: exhausted.retry_at }),
-            },
-            Beside::InLine(place) => self.stand_in_line(now, place, pipeline, events),
-            Beside::Due(at) => return (wait(at), Beside::Due(at), hedges),
-            Beside::Running(other) => return (wait(other.until), Beside::Running(other), hedges),
-            Beside::Nothing => return (Step::Wait(run.until), Beside::Nothing, hedges),
-        };
-        match progress {
-            Progress::Waits { place, until } => (wait(until), Beside::InLine(place), hedges),
-            Progress::Starts(hedge) => {
-                events.push(Event::Hedged { attempt: hedge.number, beside: run.number });
-                let attempt = Attempt { number: hedge.number, until: hedge.until };
-                (Step::Start(attempt), Beside::Running(hedge), hedges.saturating_add(1))
-            }
-            // The call does not need it.
-            Progress::Refused(rejected) => {
-                events.push(Event::HedgeRefused(rejected));
-                (Step::Wait(run.until), Beside::Nothing, hedges)
-            }
-        }
     }
 
     fn reject(&mut self, rejected: Rejected, events: &mut Events) -> Step {
@@ -359,42 +302,36 @@ impl<T> Call<T> {
     ) where
         L: Limiter<Ticket = T>,
     {
-        let (run, other, hedges, before) = match mem::replace(&mut self.stage, Stage::Asking { charge: None }) {
-            Stage::Running { run, beside, hedges, pushback } if run.number == attempt => {
-                (run, beside, hedges, pushback)
-            }
-            Stage::Running { run, beside: Beside::Running(other), hedges, pushback } if other.number == attempt => {
-                (other, Beside::Running(run), hedges, pushback)
-            }
-            stage => {
-                self.stage = stage;
-                return;
-            }
+        let Some(run) = self.take_run(attempt) else {
+            return;
         };
         events.push(event);
         let held_until = run.conclude(now, entropy, &outcome, pipeline, events);
         if outcome.is_success() {
-            other.cancel(now, pipeline, events);
+            if let (Stage::Running(loser), Some(hedge)) = (&self.stage, &mut pipeline.hedge) {
+                hedge.record_loser(now - loser.started);
+            }
+            self.cancel_others(now, pipeline, events);
             events.push(Event::Succeeded { attempts: self.attempts });
             self.stage = Stage::Ended(Ok(()));
             return;
         }
-        match other {
+        let before = self.hedging.pushback;
+        match &self.stage {
             // The one beside it goes on, unless it could only fail in the same way.
-            Beside::Running(run) if outcome.kind() != OutcomeKind::Permanent => {
+            Stage::Running(run) if outcome.kind() != OutcomeKind::Permanent => {
+                let started = run.started;
                 let pushback = Pushback {
                     held_until: cmp::max(before.held_until, held_until),
                     is_final: before.is_final || outcome.forbids_retry(),
                 };
-                let beside = if pushback == Pushback::NONE && outcome.kind() != OutcomeKind::Throttled {
-                    self.next_hedge(&run, hedges, pipeline)
-                } else {
-                    Beside::Nothing
-                };
-                self.stage = Stage::Running { run, beside, hedges, pushback };
+                self.hedging.pushback = pushback;
+                if pushback == Pushback::NONE && outcome.kind() != OutcomeKind::Throttled {
+                    self.hedging.beside = self.next_hedge(started, self.hedging.sent, pipeline);
+                }
             }
-            other => {
-                other.cancel(now, pipeline, events);
+            _ => {
+                self.cancel_others(now, pipeline, events);
                 self.retry(now, entropy, before.added_to(now, outcome), pipeline, events);
             }
         }

@@ -99,6 +99,12 @@ impl CallOptions {
         Self { hedging: true, ..self }
     }
 
+    /// The same call, by a driver that runs one attempt at a time.
+    #[must_use]
+    pub const fn without_hedging(self) -> Self {
+        Self { hedging: false, ..self }
+    }
+
     /// Whether it may be repeated.
     pub const fn idempotency(&self) -> Idempotency {
         self.idempotency

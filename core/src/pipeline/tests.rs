@@ -5,9 +5,10 @@ use core::time::Duration;
 
 use super::{Attempt, Call, CallOptions, Pipeline, PipelineBuilder, Step};
 use crate::backoff::{Backoff, Jitter};
-use crate::circuit_breaker::{self, CircuitBreaker, Mode, Reason, State};
+use crate::circuit_breaker::{self, CircuitBreaker, Mode, Reason, State, Window};
 use crate::concurrency::ConcurrencyLimit;
 use crate::event::{Event, Events, Observer};
+use crate::hedge::Hedge;
 use crate::limits::Ticket;
 use crate::outcome::{Idempotency, Outcome, OutcomeKind};
 use crate::rate_limit::{Quota, TokenBucket};
@@ -16,6 +17,8 @@ use crate::retry::Retry;
 use crate::settings::{InvalidSetting, Value};
 use crate::time::Instant;
 
+mod describe;
+mod diagram;
 mod hedging;
 mod policies;
 
@@ -401,7 +404,14 @@ fn without_limits_of_time_there_are_none() {
 #[test]
 fn settings_that_contradict_each_other_are_refused_by_both_names() {
     let lease = |secs| CircuitBreaker::builder().probe_lease(seconds(secs)).build().unwrap();
-    let time = |secs| Value::Time(seconds(secs));
+    let (time, count) = (|secs| Value::Time(seconds(secs)), |count| Value::Count(count));
+    let slow_at = |secs| CircuitBreaker::builder().slow_call_rate(50, seconds(secs));
+    let window = |secs| CircuitBreaker::builder().window(Window::Time(seconds(secs)));
+    let hedge = |secs, hedges| Hedge::builder().after(seconds(secs)).max_hedges(hedges).build().unwrap();
+    let retry_after = |secs, attempts| {
+        let backoff = Backoff::builder().base(seconds(secs)).cap(seconds(secs)).jitter(Jitter::None).build().unwrap();
+        Retry::builder().max_attempts(attempts).backoff(backoff).build().unwrap()
+    };
     for (builder, want) in [
         (builder().deadline(seconds(9)), ("attempt_timeout", time(10), "deadline", time(9))),
         (builder().circuit_breaker(lease(9)), ("attempt_timeout", time(10), "probe_lease", time(9))),
@@ -413,6 +423,22 @@ fn settings_that_contradict_each_other_are_refused_by_both_names() {
             builder().concurrency_limit(ConcurrencyLimit::fixed(1).lease(seconds(9)).build().unwrap()),
             ("attempt_timeout", time(10), "concurrency_limit.lease", time(9)),
         ),
+        (
+            builder().circuit_breaker(slow_at(11).build().unwrap()),
+            ("slow_call_rate", time(11), "attempt_timeout", time(10)),
+        ),
+        (builder().circuit_breaker(window(19).build().unwrap()), ("window", time(19), "attempt_timeout", time(10))),
+        (builder().hedge(hedge(10, 1)), ("hedge.min_delay", time(10), "attempt_timeout", time(10))),
+        (
+            builder().without_attempt_timeout().without_circuit_breaker().hedge(hedge(60, 1)),
+            ("hedge.min_delay", time(60), "deadline", time(60)),
+        ),
+        (builder().hedge(hedge(9, 3)), ("hedge.max_hedges", count(3), "retry.max_attempts", count(3))),
+        (
+            builder().hedge(hedge(9, 1)).retry(Retry::builder().max_attempts(1).build().unwrap()),
+            ("hedge.max_hedges", count(1), "retry.max_attempts", count(1)),
+        ),
+        (builder().retry(retry_after(60, 2)), ("retry.backoff", time(60), "deadline", time(60))),
     ] {
         match builder.build().unwrap_err() {
             InvalidSetting::Contradiction { setting, value, other, other_value, .. } => {
@@ -420,6 +446,23 @@ fn settings_that_contradict_each_other_are_refused_by_both_names() {
             }
             other @ InvalidSetting::OutOfRange { .. } => panic!("{other}"),
         }
+    }
+    // Each by as little as can be, and what is not there contradicts nothing.
+    for builder in [
+        builder().deadline(seconds(10)),
+        builder().circuit_breaker(lease(10)),
+        builder().concurrency_limit(ConcurrencyLimit::fixed(1).lease(seconds(10)).build().unwrap()),
+        builder().circuit_breaker(slow_at(10).build().unwrap()),
+        builder().without_deadline().without_attempt_timeout().circuit_breaker(slow_at(30).build().unwrap()),
+        builder().circuit_breaker(window(20).build().unwrap()),
+        builder().circuit_breaker(window(1).without_failure_rate().build().unwrap()),
+        builder().circuit_breaker(CircuitBreaker::builder().window(Window::Calls(100)).build().unwrap()),
+        builder().hedge(hedge(9, 2)),
+        builder().without_deadline().without_attempt_timeout().hedge(hedge(1_000, 2)),
+        builder().retry(retry_after(59, 2)),
+        builder().retry(retry_after(60, 1)),
+    ] {
+        assert!(builder.build().is_ok());
     }
     for (builder, want) in [
         (builder().deadline(Duration::ZERO), "deadline"),

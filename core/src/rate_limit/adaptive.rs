@@ -1,4 +1,5 @@
 use core::cmp;
+use core::fmt;
 use core::time::Duration;
 
 use super::Refusal;
@@ -97,6 +98,13 @@ const PER_SECOND: u64 = 1_000_000_000;
 const LEAST_RATE: u64 = PER_SECOND / 2;
 /// One token, in the unit of the bucket: that of rates times a nanosecond, so that refilling is one exact product.
 const TOKEN: i128 = 1_000_000_000_000_000_000;
+
+/// What it does, in words. It has no settings, and what it has learned is no part of this.
+impl fmt::Display for AdaptiveRate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("unlimited until the server throttles, then by CUBIC what it bears")
+    }
+}
 
 impl AdaptiveRate {
     /// Unlimited, until the server throttles.

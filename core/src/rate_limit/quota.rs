@@ -1,3 +1,4 @@
+use core::fmt;
 use core::time::Duration;
 
 use crate::settings::{InvalidSetting, at_least_one};
@@ -216,6 +217,13 @@ impl Quota {
             at = Instant::from_nanos(at.as_nanos().checked_add(1)?);
         }
         Some(at)
+    }
+}
+
+/// The settings in words: "100 per 1s, 10 at once".
+impl fmt::Display for Quota {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} per {:?}, {} at once", self.tokens, self.period, self.burst)
     }
 }
 

@@ -1,4 +1,5 @@
 use core::cmp;
+use core::fmt;
 use core::time::Duration;
 
 use super::gcra::Taken;
@@ -91,6 +92,13 @@ pub struct Snapshot {
     pub full_in: Duration,
     /// How long it still admits nothing because a server said so.
     pub blocked_for: Duration,
+}
+
+/// The quota in words.
+impl fmt::Display for TokenBucket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.quota.fmt(f)
+    }
 }
 
 impl TokenBucket {

@@ -298,6 +298,20 @@ impl Budget {
     }
 }
 
+/// The settings in words: "20 % of the successes of 10s, and 2 in reserve, one back each 60s".
+impl fmt::Display for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            Kind::Unlimited => f.write_str("unlimited"),
+            Kind::Ratio(ratio) => ratio.fmt(f),
+            Kind::Quota(quota) => quota.fmt(f),
+            Kind::InFlight(in_flight) => in_flight.fmt(f),
+            Kind::Throttle(throttle) => throttle.fmt(f),
+            Kind::Adaptive(adaptive) => adaptive.fmt(f),
+        }
+    }
+}
+
 /// [`Budget::ratio`] with its defaults.
 impl Default for Budget {
     fn default() -> Self {

@@ -5,7 +5,7 @@ use super::{CallError, LastAttempt, Made};
 use crate::event::{Events, Observer};
 use crate::limits::Limiter;
 use crate::outcome::Outcome;
-use crate::pipeline::{Call, CallOptions, Pipeline, Step};
+use crate::pipeline::{Attempt, Call, CallOptions, Pipeline, Step};
 use crate::rejected::Rejected;
 use crate::share::Share;
 use crate::time::{Clock, Instant};
@@ -22,6 +22,8 @@ where
     clock: &'a C,
     observer: &'a O,
     started: Instant,
+    /// When the call was asked last.
+    asked: Option<Instant>,
     call: Call<L::Ticket>,
     events: Events,
     history: History,
@@ -35,17 +37,25 @@ where
     L: Limiter,
 {
     pub(super) fn new(pipeline: &'a S, clock: &'a C, observer: &'a O, options: CallOptions) -> Self {
-        let started = clock.now();
-        let call = pipeline.with(|pipeline| pipeline.call(started, options));
-        Self { pipeline, clock, observer, started, call, events: Events::new(), history: History::new() }
+        // It belongs to the pipeline from when it is first asked, so that the lock is not taken for that alone.
+        let call = Call::new(options, Instant::MAX);
+        let (events, history) = (Events::new(), History::new());
+        Self { pipeline, clock, observer, started: clock.now(), asked: None, call, events, history }
     }
 
     /// Asks the call for its next step, and leaves the waker in the same breath: whoever moves us forward from now on
     /// finds it.
+    #[inline]
     pub(super) fn ask(&mut self, entropy: u64, waker: &Waker) -> Step {
-        let Self { call, events, .. } = self;
-        let now = self.clock.now();
+        let Self { started, asked, call, events, .. } = self;
+        let is_first = asked.is_none();
+        // Nothing lies between the start and the first question: what reads the clock once for both saves the time.
+        let now = if is_first { *started } else { self.clock.now() };
+        *asked = Some(now);
         let step = with_wakes(self.pipeline, |pipeline| {
+            if is_first {
+                call.start_clock(now, pipeline);
+            }
             let step = call.poll(now, entropy, pipeline, events);
             if let Step::Wait(_) = step {
                 call.watch(pipeline, waker);
@@ -56,10 +66,17 @@ where
         step
     }
 
+    /// The attempt that the call was given leave to make when it was asked last.
+    pub(super) fn made(&self, attempt: Attempt) -> Made {
+        Made { attempt, started: self.asked.unwrap_or(self.started) }
+    }
+
     pub(super) fn finish(&mut self, entropy: u64, made: Made, outcome: Outcome) {
         let number = made.attempt.number;
         let now = self.tell(|call, now, pipeline, events| call.finish(now, entropy, number, outcome, pipeline, events));
-        self.history.push(number, now - made.started, outcome);
+        if !outcome.is_success() {
+            self.history.push(number, now - made.started, outcome);
+        }
     }
 
     pub(super) fn time_out(&mut self, entropy: u64, made: Made) {
@@ -75,7 +92,8 @@ where
             rejected: result.err().unwrap_or(Rejected::Abandoned),
             last,
             attempts: self.call.attempts(),
-            elapsed: self.clock.now() - self.started,
+            // It ended when it was asked last, and said so.
+            elapsed: self.asked.unwrap_or(self.started) - self.started,
             history: self.history,
         }
     }

@@ -25,11 +25,13 @@
 //! | [`keyed`] | a bucket per key |
 //! | [`waiting`] | futures: an acquire that need not wait, and a line of a thousand that must |
 //! | [`breaker`] | one circuit breaker on one thread: admitted and recorded, and refused |
+//! | [`call`] | whole calls with every policy: one that succeeds at once, and one that an open breaker refuses |
 //! | [`world`] | one call of a simulated fleet: 1,000 ns are a million calls a second |
 //! | [`sizes`] | bytes, as information |
 
 mod breaker;
 mod bucket;
+mod call;
 mod harness;
 mod keyed;
 mod sizes;
@@ -61,6 +63,7 @@ fn main() -> ExitCode {
     keyed::rows(&mut bench);
     waiting::rows(&mut bench);
     breaker::rows(&mut bench);
+    call::rows(&mut bench);
     world::rows(&mut bench);
     sizes::rows(&mut bench);
     match bench.finish() {

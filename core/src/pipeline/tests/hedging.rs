@@ -1,7 +1,6 @@
 //! Two attempts of one call at once.
 
 use super::*;
-use crate::hedge::Hedge;
 use crate::retry::budget::Budget;
 
 /// A hedge after two seconds.

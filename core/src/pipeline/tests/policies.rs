@@ -62,7 +62,10 @@ fn the_concurrency_limit_holds_for_attempts_and_not_for_waits_between_them() {
     let mut bench = Bench::new(builder().without_circuit_breaker().concurrency_limit(slots()));
     let (mut first, mut second) = (bench.call(0), bench.call(0));
     assert_eq!(bench.poll(0, &mut first), start(1, 10));
-    assert_eq!(bench.poll(0, &mut second), stopped(Rejected::TooManyInFlight { in_flight: 1, limit: 1 }));
+    assert_eq!(
+        bench.poll(0, &mut second),
+        stopped(Rejected::TooManyInFlight { in_flight: 1, limit: 1, retry_at: s(120) })
+    );
     bench.finish(1, &mut first, Outcome::transient());
     assert_eq!(bench.poll(1, &mut first), Step::Wait(s(2)));
     let mut third = bench.call(1);

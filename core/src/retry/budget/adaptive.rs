@@ -1,3 +1,4 @@
+use core::fmt;
 use core::time::Duration;
 
 use super::window::Window;
@@ -55,6 +56,13 @@ impl AdaptiveBuilder {
         super::long_enough("window", self.window)?;
         let Self { multiplier_percent, window } = self;
         Ok(Budget { kind: Kind::Adaptive(Adaptive { multiplier_percent, window: Window::new(window) }) })
+    }
+}
+
+impl fmt::Display for Adaptive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let percent = self.multiplier_percent;
+        write!(f, "calls up to {percent} % of those accepted in {:?}, first attempts too", self.window.length())
     }
 }
 

@@ -1,4 +1,5 @@
 use core::cmp;
+use core::fmt;
 use core::time::Duration;
 
 use super::window::Window;
@@ -61,6 +62,17 @@ impl InFlightBuilder {
         super::long_enough("lease", self.lease)?;
         let Self { percent, min_retries, lease } = self;
         Ok(Budget { kind: Kind::InFlight(InFlight { percent, min_retries, window: Window::new(lease) }) })
+    }
+}
+
+impl fmt::Display for InFlight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { percent, min_retries, window } = self;
+        write!(
+            f,
+            "{percent} % of the attempts under way, at least {min_retries}, forgotten after {:?}",
+            window.length()
+        )
     }
 }
 

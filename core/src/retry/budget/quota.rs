@@ -1,4 +1,5 @@
 use core::cmp;
+use core::fmt;
 
 use super::{Budget, Cause, Exhausted, Kind, Paid};
 use crate::settings::{InvalidSetting, Value, at_least_one};
@@ -109,6 +110,15 @@ impl QuotaBuilder {
             Cause::TimedOut => self.timeout_cost,
             Cause::Hedge => self.hedge_cost,
         }
+    }
+}
+
+impl fmt::Display for Quota {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let QuotaBuilder { capacity, transient_cost, throttled_cost, timeout_cost, hedge_cost, success_gain } =
+            self.settings;
+        write!(f, "{capacity} tokens; a retry costs {transient_cost}, {throttled_cost} if throttled, ")?;
+        write!(f, "{timeout_cost} after a timeout; a hedge {hedge_cost}; a success brings {success_gain}")
     }
 }
 

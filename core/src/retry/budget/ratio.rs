@@ -1,3 +1,4 @@
+use core::fmt;
 use core::time::Duration;
 
 use super::window::Window;
@@ -70,6 +71,14 @@ impl RatioBuilder {
         let Self { percent, window, reserve, every } = self;
         let reserve = Reserve { size: reserve, every, spent: 0, since: Instant::EPOCH };
         Budget { kind: Kind::Ratio(Ratio { percent, window: Window::new(window), reserve }) }
+    }
+}
+
+impl fmt::Display for Ratio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} % of the successes of {:?}", self.percent, self.window.length())?;
+        let Reserve { size, every, .. } = self.reserve;
+        if size == 0 { Ok(()) } else { write!(f, ", and {size} in reserve, one back each {every:?}") }
     }
 }
 

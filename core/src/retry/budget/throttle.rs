@@ -1,4 +1,5 @@
 use core::cmp;
+use core::fmt;
 
 use super::{Budget, Exhausted, Kind, in_range};
 use crate::outcome::OutcomeKind;
@@ -52,6 +53,15 @@ impl ThrottleBuilder {
         crate::settings::at_least_one("token_ratio_thousandths", self.token_ratio)?;
         let max = self.max_tokens * TOKEN;
         Ok(Budget { kind: Kind::Throttle(Throttle { max, gain: self.token_ratio, tokens: max }) })
+    }
+}
+
+impl fmt::Display for Throttle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (max, gain) = (self.max / TOKEN, self.gain);
+        let (whole, thousandths) = (gain / TOKEN, gain % TOKEN);
+        write!(f, "while more than half of {max} tokens are there; a failure takes 1, ")?;
+        write!(f, "a success brings {whole}.{thousandths:03}")
     }
 }
 
