@@ -48,6 +48,7 @@
 
 mod answer;
 mod client;
+mod clock;
 mod error;
 mod request;
 mod response;

@@ -122,7 +122,7 @@ impl<T: Transport, C: Timer, O: Observer> RequestBuilder<'_, T, C, O> {
             *request.headers_mut() = headers.clone();
             async move {
                 let answer = match client.transport().send(request).await {
-                    Ok(response) => Answer::read(response, client.max_body()).await,
+                    Ok(response) => Answer::read(response, client.max_body(), client.wall_clock()).await,
                     Err(error) => Answer::Nothing(error),
                 };
                 (attempt.number, answer)
