@@ -21,7 +21,8 @@
 //! - [`RateLimit`] is a rate limit that tasks await.
 //! - [`ConcurrencyLimit`] is a limit on how many operations run at once.
 //! - [`KeyedRateLimit`] is a quota for each of many keys, shared by threads.
-//! - [`SharedPipeline`] makes whole calls through one [`Pipeline`](steadfast_core::pipeline::Pipeline) from many tasks.
+//! - [`SharedPipeline`] makes whole calls through one [`Pipeline`](steadfast_core::pipeline::Pipeline) from many tasks,
+//!   or from threads that block: [`ThreadTimer`] is the timer for those.
 //! - [`Line`] is the line in which both wait: first come, first served, as a state machine.
 //!
 //! Futures are driven by whoever polls them: nothing spawns a task, starts a thread, or needs a runtime. They are `Send`
@@ -41,6 +42,7 @@ mod line;
 mod pipeline;
 mod rate_limit;
 mod run;
+mod thread;
 
 pub use concurrency::{ConcurrencyLimit, Slot};
 pub use demand::Demand;
@@ -49,6 +51,7 @@ pub use line::{Line, Ticket};
 pub use pipeline::SharedPipeline;
 pub use rate_limit::{Held, RateLimit};
 pub use run::Retryable;
+pub use thread::ThreadTimer;
 
 /// What threads share is tried under every interleaving by the models in `tests/loom`, with loom's locks for these.
 mod sync {
