@@ -2,6 +2,7 @@
 
 mod attacks;
 mod backoff_retry;
+mod blocking;
 mod budget;
 mod call;
 mod cancel;

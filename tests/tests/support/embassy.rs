@@ -61,7 +61,7 @@ pub(crate) fn drive<F: Future>(f: impl FnOnce(Noted) -> F) -> F::Output {
     let mut future = pin!(f(timer.clone()));
     let mut stood_still = 0;
     loop {
-        while woken.0.swap(false, Ordering::AcqRel) && stood_still < PATIENCE {
+        while stood_still < PATIENCE && woken.0.swap(false, Ordering::AcqRel) {
             if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
                 return output;
             }
