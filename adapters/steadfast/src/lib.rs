@@ -33,14 +33,19 @@
 //! | to await a slot, where only so many may run at once | [`ConcurrencyLimit`] |
 //! | a limit for each customer, host or key | [`KeyedRateLimit`] |
 //! | any other operation rate limited, retried and guarded | [`SharedPipeline`] |
+//! | the same without async, on threads that block | [`SharedPipeline::call_blocking`] with a [`ThreadTimer`] |
 //! | only the decisions, without a runtime or an allocator | [`core`] |
 //! | to know what a status or a `Retry-After` means | [`http`] |
+//!
+//! On a runtime that is not among the features, one writes a timer of one's own: [`core::time`] has one to start from. Firmware on embassy adds
+//! `steadfast-embassy`, and [`core`] as `steadfast-core`; there is no standard library in either.
 //!
 //! # Features
 //!
 //! | Feature | Brings |
 //! | --- | --- |
-//! | `tokio` | `TokioTimer` |
+//! | `tokio` | `TokioTimer`, for tokio |
+//! | `smol` | `SmolTimer`, for smol and any other executor that has no timer |
 //! | `reqwest` | `ReqwestTransport`, for `http://` |
 //! | `rustls`, `native-tls` | `https://` for `reqwest` |
 
@@ -62,10 +67,12 @@ pub use steadfast_core::retry::budget::Budget;
 pub use steadfast_core::run::CallError;
 pub use steadfast_core::settings::InvalidSetting;
 pub use steadfast_core::time::{Clock, Instant, ManualClock, Timer};
-pub use steadfast_executor::{ConcurrencyLimit, KeyedRateLimit, RateLimit, Retryable, SharedPipeline};
+pub use steadfast_executor::{ConcurrencyLimit, KeyedRateLimit, RateLimit, Retryable, SharedPipeline, ThreadTimer};
 pub use steadfast_http as http;
 #[cfg(feature = "reqwest")]
 pub use steadfast_reqwest::ReqwestTransport;
+#[cfg(feature = "smol")]
+pub use steadfast_smol::SmolTimer;
 #[cfg(feature = "tokio")]
 pub use steadfast_tokio::TokioTimer;
 
