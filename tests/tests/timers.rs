@@ -2,6 +2,7 @@
 
 use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
 use steadfast::TokioTimer;
 use steadfast_core::time::{Clock, ManualClock};
@@ -12,6 +13,22 @@ use steadfast_tests::conformance::timer::{check, check_blocking, check_wakes, ha
 use tokio::runtime;
 
 use crate::support::embassy;
+
+/// A timer that forgets to wake leaves its suite hanging; this says so.
+fn within_a_minute(suite: impl FnOnce() + Send + 'static) {
+    let (done, is_done) = mpsc::channel();
+    let thread = thread::spawn(move || {
+        suite();
+        done.send(())
+    });
+    match is_done.recv_timeout(Duration::from_secs(60)) {
+        Err(mpsc::RecvTimeoutError::Timeout) => panic!("it hangs: somebody was not woken"),
+        Ok(()) | Err(mpsc::RecvTimeoutError::Disconnected) => {
+            let ended = thread.join();
+            assert!(matches!(ended, Ok(Ok(()))), "the suite has failed, see above");
+        }
+    }
+}
 
 #[test]
 fn manual_clock() {
@@ -25,47 +42,56 @@ async fn tokio_paused() {
 }
 
 /// On the wall clock, because only there a tick can round the wrong way.
-#[tokio::test]
-async fn tokio_on_one_thread() {
-    check(&TokioTimer::new()).await;
+#[test]
+fn tokio_on_one_thread() {
+    let runtime = runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    within_a_minute(move || runtime.block_on(async { check(&TokioTimer::new()).await }));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn tokio_on_two_threads() {
+#[test]
+fn tokio_on_two_threads() {
+    let runtime = runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
     // Several at a time, each in a task that may be moved between the threads at any await point.
-    let tasks: Vec<_> = (0..4).map(|_| tokio::spawn(async { check(&TokioTimer::new()).await })).collect();
-    for task in tasks {
-        task.await.expect("nobody panics");
-    }
+    within_a_minute(move || {
+        runtime.block_on(async {
+            let tasks: Vec<_> = (0..4).map(|_| tokio::spawn(async { check(&TokioTimer::new()).await })).collect();
+            for task in tasks {
+                task.await.expect("nobody panics");
+            }
+        });
+    });
 }
 
 #[test]
 fn smol_on_one_thread() {
-    smol::block_on(check(&SmolTimer::new()));
+    within_a_minute(|| smol::block_on(check(&SmolTimer::new())));
 }
 
 #[test]
 fn smol_on_two_threads() {
-    let executor = smol::Executor::new();
-    let (stop, stopped) = smol::channel::bounded::<()>(1);
-    thread::scope(|threads| {
-        for _ in 0..2 {
-            threads.spawn(|| smol::block_on(executor.run(stopped.recv())));
-        }
-        let tasks: Vec<_> = (0..4).map(|_| executor.spawn(async { check(&SmolTimer::new()).await })).collect();
-        smol::block_on(async {
-            for task in tasks {
-                task.await;
+    within_a_minute(|| {
+        let executor = smol::Executor::new();
+        let (stop, stopped) = smol::channel::bounded::<()>(1);
+        thread::scope(|threads| {
+            for _ in 0..2 {
+                threads.spawn(|| smol::block_on(executor.run(stopped.recv())));
             }
+            let tasks: Vec<_> = (0..4).map(|_| executor.spawn(async { check(&SmolTimer::new()).await })).collect();
+            smol::block_on(async {
+                for task in tasks {
+                    task.await;
+                }
+            });
+            drop(stop);
         });
-        drop(stop);
     });
 }
 
 /// It needs no executor in particular.
-#[tokio::test]
-async fn smol_timer_on_tokio() {
-    check(&SmolTimer::new()).await;
+#[test]
+fn smol_timer_on_tokio() {
+    let runtime = runtime::Builder::new_current_thread().build().unwrap();
+    within_a_minute(move || runtime.block_on(async { check(&SmolTimer::new()).await }));
 }
 
 #[test]
@@ -92,15 +118,11 @@ fn a_clock_that_is_moved_by_hand_blocks_too() {
 
 #[test]
 fn thread_timer() {
-    let timer = ThreadTimer::new();
-    check_blocking(&timer);
-    check_wakes(&timer);
-}
-
-/// On a thread of which nothing else is known, as on a worker of somebody's pool.
-#[test]
-fn thread_timer_on_another_thread() {
-    thread::spawn(|| check_wakes(&ThreadTimer::new())).join().expect("nobody panics");
+    within_a_minute(|| {
+        let timer = ThreadTimer::new();
+        check_blocking(&timer);
+        check_wakes(&timer);
+    });
 }
 
 #[test]
