@@ -338,25 +338,29 @@ fn check_prompt(name: &str, seed: u64, want: &Decisions, got: &Decisions) {
     assert_never_early(name, got);
 }
 
-#[test]
-fn promise_10_on_real_clocks_the_decisions_are_the_same() {
-    let on_tokio = |answers: &[Answer]| {
+/// A runtime with a real clock.
+type RealClock = (&'static str, fn(&[Answer]) -> Decisions);
+
+const REAL_CLOCKS: [RealClock; 3] = [
+    ("tokio", |answers| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async { prompt_calls(TokioTimer::new(), answers).await })
-    };
-    let on_tokios_threads = |answers: &[Answer]| {
+    }),
+    ("tokio's threads", |answers| {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
         runtime.block_on(async { prompt_calls(TokioTimer::new(), answers).await })
-    };
-    let on_smol = |answers: &[Answer]| smol::block_on(prompt_calls(SmolTimer::new(), answers));
-    let drivers: [(_, &dyn Fn(&[Answer]) -> Decisions); 3] =
-        [("tokio", &on_tokio), ("tokio's threads", &on_tokios_threads), ("smol", &on_smol)];
+    }),
+    ("smol", |answers| smol::block_on(prompt_calls(SmolTimer::new(), answers))),
+];
+
+#[test]
+fn promise_10_on_real_clocks_the_decisions_are_the_same() {
     let mut decisions = Vec::new();
     for seed in 0..3 {
         let answers = prompt_answers(seed);
         let clock = ManualClock::new();
         let want = clock.drive(prompt_calls(&clock, &answers)).expect("it is never stuck");
-        for (name, driver) in drivers {
+        for (name, driver) in REAL_CLOCKS {
             check_prompt(name, seed, &want, &driver(&answers));
         }
         decisions.extend(want);
