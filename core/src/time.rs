@@ -16,6 +16,87 @@
 //! The core never reads a clock: every method that depends on time takes `now` as its first argument. Whoever drives
 //! the core has a [`Clock`] to read and a [`Timer`] to wait on; adapters implement both for their runtime, and
 //! [`ManualClock`] implements them for tests.
+//!
+//! # A timer of one's own
+//!
+//! Where there is no adapter for a platform, what it has will do: something that tells the time, and something that calls
+//! back later. Here they are those of a browser, `performance.now()` and `setTimeout`:
+//!
+//! ```
+//! use core::cell::RefCell;
+//! use core::future::Future;
+//! use core::pin::Pin;
+//! use core::task::{Context, Poll, Waker};
+//! use core::time::Duration;
+//! use std::rc::Rc;
+//! use steadfast_core::time::{Clock, Instant, Timer};
+//!
+//! # mod platform {
+//! #     use std::cell::{Cell, RefCell};
+//! #     thread_local!(static NOW: Cell<u32> = const { Cell::new(0) });
+//! #     thread_local!(static CALLBACK: RefCell<Option<(u32, Box<dyn FnOnce()>)>> = const { RefCell::new(None) });
+//! #     pub fn performance_now() -> f64 { f64::from(NOW.get()) }
+//! #     pub fn set_timeout(f: impl FnOnce() + 'static, ms: u32) { CALLBACK.set(Some((ms, Box::new(f)))) }
+//! #     pub fn idle() {
+//! #         let (ms, callback) = CALLBACK.take().expect("somebody sleeps");
+//! #         NOW.set(NOW.get() + ms);
+//! #         callback();
+//! #     }
+//! # }
+//! #[derive(Clone, Copy)]
+//! struct BrowserTimer;
+//!
+//! impl Clock for BrowserTimer {
+//!     fn now(&self) -> Instant {
+//!         Instant::EPOCH + Duration::from_secs_f64(platform::performance_now() / 1000.0)
+//!     }
+//! }
+//!
+//! impl Timer for BrowserTimer {
+//!     type Sleep = Sleep;
+//!
+//!     fn sleep_until(&self, deadline: Instant) -> Sleep {
+//!         Sleep { deadline, waker: Rc::default() }
+//!     }
+//! }
+//!
+//! struct Sleep {
+//!     deadline: Instant,
+//!     waker: Rc<RefCell<Option<Waker>>>, // Not `Send`. Nothing here asks for that.
+//! }
+//!
+//! impl Future for Sleep {
+//!     type Output = ();
+//!
+//!     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+//!         let left = self.deadline - BrowserTimer.now();
+//!         if left.is_zero() {
+//!             return Poll::Ready(());
+//!         }
+//!         if self.waker.replace(Some(cx.waker().clone())).is_none() {
+//!             let waker = Rc::clone(&self.waker);
+//!             let wake = move || waker.take().into_iter().for_each(Waker::wake);
+//!             // Rounded up. Above 2³¹ ms a browser calls back at once, so after a day we look again.
+//!             platform::set_timeout(wake, left.as_millis().min(86_400_000) as u32 + 1);
+//!         }
+//!         Poll::Pending
+//!     }
+//! }
+//! # let mut cx = Context::from_waker(Waker::noop());
+//! # for (millis, polls) in [(0, 1), (1, 2), (86_400_000 * 3, 4)] {
+//! #     let deadline = BrowserTimer.now() + Duration::from_millis(millis);
+//! #     let mut sleep = Box::pin(BrowserTimer.sleep_until(deadline));
+//! #     let mut polled = 1;
+//! #     while sleep.as_mut().poll(&mut cx).is_pending() {
+//! #         platform::idle();
+//! #         polled += 1;
+//! #     }
+//! #     assert!(BrowserTimer.now() >= deadline);
+//! #     assert_eq!(polled, polls);
+//! # }
+//! ```
+//!
+//! It keeps what the port promises by asking its own clock: whoever calls back early, or for no reason, is only asked again.
 
 use core::fmt;
 use core::future::Future;

@@ -1,9 +1,11 @@
 //! What no single crate of steadfast can prove alone, and the tools to prove it with.
 //!
 //! [`FaultyServer`](faulty_server::FaultyServer) fails as real servers do and remembers what its clients did;
-//! [`World`](world::World) does so on simulated time, with a fleet of clients. The tests that use them are modules of
+//! [`World`](world::World) does so on simulated time, with a fleet of clients; [`conformance`] has the scripts that every
+//! implementation of a port runs. The tests that use them are modules of
 //! `tests/all.rs`.
 
+pub mod conformance;
 pub mod faulty_server;
 pub mod peak;
 pub mod world;

@@ -3,6 +3,7 @@
 mod attacks;
 mod attacks_calls;
 mod backoff_retry;
+mod blocking;
 mod budget;
 mod call;
 mod cancel;

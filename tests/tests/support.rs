@@ -17,6 +17,8 @@ use steadfast_core::rate_limit::{Quota, Refusal, TokenBucket};
 use steadfast_core::time::{Clock, Instant, Timer};
 use steadfast_executor::{Demand, RateLimit};
 
+pub(crate) mod embassy;
+
 /// So many nanoseconds after the epoch.
 pub(crate) const fn ns(nanos: u64) -> Instant {
     Instant::from_nanos(nanos)

@@ -1,6 +1,7 @@
 //! The simulated world: it counts right, it is the same in every run, and it decides as every other driver does.
 
 mod drivers;
+mod runtimes;
 
 use proptest::prelude::*;
 use steadfast_core::circuit_breaker::CircuitBreaker;

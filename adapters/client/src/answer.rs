@@ -1,5 +1,5 @@
 use std::pin::pin;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Response, StatusCode, header};
@@ -10,6 +10,7 @@ use steadfast_http::date::{self, UnixTime};
 use steadfast_http::{RetryAfter, classify};
 
 use crate::auth::TokenError;
+use crate::clock::WallClock;
 use crate::error::What;
 use crate::transport::{BoxError, TransportError};
 
@@ -35,16 +36,19 @@ pub(crate) enum Answer {
 pub(crate) struct Head {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
+    /// How long the server asked to wait, counted from when this arrived.
+    pub(crate) retry_after: Option<Duration>,
 }
 
 impl Answer {
     /// Reads a response to its end, or to `max_body` bytes.
-    pub(crate) async fn read<B>(response: Response<B>, max_body: usize) -> Self
+    pub(crate) async fn read<B>(response: Response<B>, max_body: usize, clock: WallClock) -> Self
     where
         B: Body<Data = Bytes, Error: Into<BoxError>>,
     {
         let (parts, body) = response.into_parts();
-        let head = Head { status: parts.status, headers: parts.headers };
+        let retry_after = retry_after(&parts.headers, clock);
+        let head = Head { status: parts.status, headers: parts.headers, retry_after };
         let mut body = pin!(body);
         // Said to be too long: not a byte of it is read.
         if body.size_hint().lower() > u64::try_from(max_body).unwrap_or(u64::MAX) {
@@ -67,7 +71,7 @@ impl Answer {
     /// How the attempt ended, in the words that policies understand.
     pub(crate) fn outcome(&self) -> Outcome {
         match self {
-            Self::Whole { head, .. } => classify(head.status.as_u16(), retry_after(&head.headers)),
+            Self::Whole { head, .. } => classify(head.status.as_u16(), head.retry_after),
             Self::Broken { .. } => Outcome::transient(),
             Self::TooLong { .. } => Outcome::permanent(),
             Self::Nothing(error) => match error.processed() {
@@ -114,23 +118,22 @@ impl Answer {
 }
 
 /// How long the server asks to wait: the longest, if it says so more than once.
-pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let now = server_now(headers);
-    let hints = headers.iter().filter_map(|(name, value)| {
-        RetryAfter::from_field(name.as_str().as_bytes(), value.as_bytes(), now).map(|hint| hint.delay_from(now))
-    });
-    hints.max()
+fn retry_after(headers: &HeaderMap, clock: WallClock) -> Option<Duration> {
+    let now = server_now(headers, clock);
+    let since = now.unwrap_or(UnixTime::EPOCH);
+    let hints = headers
+        .iter()
+        .filter_map(|(name, value)| RetryAfter::from_field(name.as_str().as_bytes(), value.as_bytes(), since));
+    // A date says nothing to whoever does not know today's.
+    let told = hints.filter(|hint| now.is_some() || matches!(hint, RetryAfter::Delay(_)));
+    told.map(|hint| hint.delay_from(since)).max()
 }
 
-/// The server's clock where it shows it, since a date that it names is on that clock; ours otherwise.
-fn server_now(headers: &HeaderMap) -> UnixTime {
-    let ours = our_now();
-    let shown = headers.get(header::DATE).and_then(|value| date::parse(value.as_bytes(), ours));
-    shown.unwrap_or(ours)
-}
-
-/// Seconds since 1970; a clock that stands before that is plainly wrong, and reads as 1970.
-fn our_now() -> UnixTime {
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    UnixTime::from_secs(i64::try_from(since_1970.as_secs()).unwrap_or(i64::MAX))
+/// The server's clock where it shows it, since a date that it names is on that clock; ours otherwise, if there is one.
+fn server_now(headers: &HeaderMap, clock: WallClock) -> Option<UnixTime> {
+    let ours = clock();
+    // Only the oldest form of a date needs a clock, to know its century.
+    let shown =
+        headers.get(header::DATE).and_then(|value| date::parse(value.as_bytes(), ours.unwrap_or(UnixTime::EPOCH)));
+    shown.or(ours)
 }

@@ -7,9 +7,11 @@ use steadfast_core::event::Observer;
 use steadfast_core::pipeline::Pipeline;
 use steadfast_core::time::Timer;
 use steadfast_executor::SharedPipeline;
+use steadfast_http::date::UnixTime;
 use url::Url;
 
 use crate::auth::Auth;
+use crate::clock::{self, WallClock};
 use crate::error::Error;
 use crate::request::{RequestBuilder, header};
 
@@ -31,6 +33,7 @@ struct Shared<T, C, O> {
     headers: HeaderMap,
     auth: Auth,
     max_body: usize,
+    wall_clock: WallClock,
     transport: T,
     pipeline: SharedPipeline<C, O>,
 }
@@ -51,6 +54,10 @@ impl<T, C: Timer> ApiClient<T, C> {
     /// | `user_agent` | `steadfast/` and the version | some servers refuse requests without |
     /// | `max_body` | 16 MiB | a response is read into memory; one that never ends must not fill it |
     /// | `seed` | random | two processes must not draw the same jitter |
+    /// | `wall_clock` | the operating system's; in a browser none | a `Retry-After` may be a date |
+    ///
+    /// On `wasm32-unknown-unknown` there is no randomness to seed with either: every process draws the same jitter unless
+    /// it is given a `seed`.
     pub fn builder(base_url: &str, transport: T, timer: C) -> ApiClientBuilder<T, C> {
         ApiClientBuilder {
             base_url: base_url.to_owned(),
@@ -62,6 +69,7 @@ impl<T, C: Timer> ApiClient<T, C> {
             auth: Auth::none(),
             max_body: MAX_BODY,
             seed: None,
+            wall_clock: clock::system,
         }
     }
 }
@@ -127,6 +135,10 @@ impl<T, C, O> ApiClient<T, C, O> {
         self.shared.max_body
     }
 
+    pub(crate) fn wall_clock(&self) -> WallClock {
+        self.shared.wall_clock
+    }
+
     pub(crate) fn transport(&self) -> &T {
         &self.shared.transport
     }
@@ -154,6 +166,7 @@ pub struct ApiClientBuilder<T, C, O = ()> {
     auth: Auth,
     max_body: usize,
     seed: Option<u64>,
+    wall_clock: WallClock,
 }
 
 impl<T, C: Timer, O: Observer> ApiClientBuilder<T, C, O> {
@@ -192,10 +205,19 @@ impl<T, C: Timer, O: Observer> ApiClientBuilder<T, C, O> {
         Self { seed: Some(seed), ..self }
     }
 
+    /// What time it is on the wall, if that is known: only for a `Retry-After` that is a date.
+    ///
+    /// A response that has a `Date`, as nearly all have, is read by that and needs no clock. Where neither tells the time,
+    /// a `Retry-After` in seconds is obeyed as ever, and one that is a date is not understood.
+    pub fn wall_clock(self, clock: fn() -> Option<UnixTime>) -> Self {
+        Self { wall_clock: clock, ..self }
+    }
+
     /// Whom to tell what happens.
     pub fn observer<P: Observer>(self, observer: P) -> ApiClientBuilder<T, C, P> {
-        let Self { base_url, transport, timer, observer: _, pipeline, headers, auth, max_body, seed } = self;
-        ApiClientBuilder { base_url, transport, timer, observer, pipeline, headers, auth, max_body, seed }
+        let Self { base_url, transport, timer, observer: _, pipeline, headers, auth, max_body, seed, wall_clock } =
+            self;
+        ApiClientBuilder { base_url, transport, timer, observer, pipeline, headers, auth, max_body, seed, wall_clock }
     }
 
     /// The client.
@@ -203,7 +225,7 @@ impl<T, C: Timer, O: Observer> ApiClientBuilder<T, C, O> {
     /// # Errors
     /// [`Error::InvalidRequest`], if the base URL or a header field cannot be.
     pub fn build(self) -> Result<ApiClient<T, C, O>, Error> {
-        let Self { base_url, transport, timer, observer, pipeline, headers, auth, max_body, seed } = self;
+        let Self { base_url, transport, timer, observer, pipeline, headers, auth, max_body, seed, wall_clock } = self;
         let base = base(&base_url)?;
         let mut headers = headers?;
         let name = HeaderValue::from_static(concat!("steadfast/", env!("CARGO_PKG_VERSION")));
@@ -214,7 +236,7 @@ impl<T, C: Timer, O: Observer> ApiClientBuilder<T, C, O> {
             None => SharedPipeline::new(pipeline, timer),
         };
         let pipeline = pipeline.with_observer(observer);
-        Ok(ApiClient { shared: Arc::new(Shared { base, headers, auth, max_body, transport, pipeline }) })
+        Ok(ApiClient { shared: Arc::new(Shared { base, headers, auth, max_body, wall_clock, transport, pipeline }) })
     }
 }
 

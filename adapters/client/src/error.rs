@@ -9,7 +9,7 @@ use steadfast_core::rejected::Rejected;
 use steadfast_core::run::{CallError, History, LastAttempt};
 use steadfast_core::time::Instant;
 
-use crate::answer::{Answer, Head, retry_after};
+use crate::answer::{Answer, Head};
 use crate::auth::TokenError;
 use crate::transport::BoxError;
 
@@ -170,7 +170,7 @@ impl Failure {
 
     /// How long the server asked to wait, if it did.
     pub fn retry_after(&self) -> Option<Duration> {
-        self.headers().and_then(retry_after)
+        self.head.as_ref().and_then(|head| head.retry_after)
     }
 }
 

@@ -49,6 +49,7 @@
 mod answer;
 mod auth;
 mod client;
+mod clock;
 mod error;
 mod request;
 mod response;

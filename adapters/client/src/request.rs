@@ -156,7 +156,7 @@ async fn exchange<T: Transport, C: Timer, O: Observer>(
         return Answer::NotSigned(error);
     }
     let answer = match transport.send(http::Request::from_parts(head, RequestBody::from(body))).await {
-        Ok(response) => Answer::read(response, client.max_body()).await,
+        Ok(response) => Answer::read(response, client.max_body(), client.wall_clock()).await,
         Err(error) => Answer::Nothing(error),
     };
     match used {

@@ -22,7 +22,8 @@
 //! - [`ConcurrencyLimit`] is a limit on how many operations run at once.
 //! - [`Executor`] runs operations under both, in order, and can be shut down; [`WorkQueue`] hands jobs to workers.
 //! - [`KeyedRateLimit`] is a quota for each of many keys, shared by threads.
-//! - [`SharedPipeline`] makes whole calls through one [`Pipeline`](steadfast_core::pipeline::Pipeline) from many tasks.
+//! - [`SharedPipeline`] makes whole calls through one [`Pipeline`](steadfast_core::pipeline::Pipeline) from many tasks,
+//!   or from threads that block: [`ThreadTimer`] is the timer for those.
 //! - [`Line`] is the line in which both wait: first come, first served, as a state machine.
 //!
 //! Futures are driven by whoever polls them: nothing spawns a task, starts a thread, or needs a runtime. They are `Send`
@@ -44,6 +45,7 @@ mod pipeline;
 mod queue;
 mod rate_limit;
 mod run;
+mod thread;
 
 pub use concurrency::{ConcurrencyLimit, NoSlot, Slot};
 pub use demand::Demand;
@@ -54,6 +56,7 @@ pub use pipeline::SharedPipeline;
 pub use queue::{Left, NotAccepted, Stats, WorkQueue, Worked};
 pub use rate_limit::{Held, RateLimit};
 pub use run::Retryable;
+pub use thread::ThreadTimer;
 
 /// What threads share is tried under every interleaving by the models in `tests/loom`, with loom's locks for these.
 mod sync {

@@ -6,7 +6,7 @@ use steadfast_core::outcome::Outcome;
 use steadfast_core::pipeline::{Attempt, CallOptions, Pipeline};
 use steadfast_core::run::{CallError, Runner};
 use steadfast_core::share::Share;
-use steadfast_core::time::{Instant, Timer};
+use steadfast_core::time::{BlockingTimer, Clock, Instant, Timer};
 
 use crate::line::Line;
 use crate::lock;
@@ -54,7 +54,7 @@ impl<T: Clone, O: Clone, const K: usize> Clone for SharedPipeline<T, O, K> {
     }
 }
 
-impl<T: Timer, const K: usize> SharedPipeline<T, (), K> {
+impl<T: Clock, const K: usize> SharedPipeline<T, (), K> {
     /// Shares `pipeline`, with a line before its limits, and a seed of its own for jitter.
     pub fn new(pipeline: Pipeline<Limits<K>>, timer: T) -> Self {
         Self::with_seed(pipeline, timer, fastrand::u64(..))
@@ -70,7 +70,7 @@ impl<T: Timer, const K: usize> SharedPipeline<T, (), K> {
     }
 }
 
-impl<T: Timer, O: Observer, const K: usize> SharedPipeline<T, O, K> {
+impl<T: Clock, O: Observer, const K: usize> SharedPipeline<T, O, K> {
     /// The same pipeline, with somebody to tell what happens.
     pub fn with_observer<P: Observer>(self, observer: P) -> SharedPipeline<T, P, K> {
         SharedPipeline { policies: self.policies, timer: self.timer, observer }
@@ -81,6 +81,24 @@ impl<T: Timer, O: Observer, const K: usize> SharedPipeline<T, O, K> {
         &self.timer
     }
 
+    /// Changes the policies that all clones share while calls go through them: a quota, the breaker's mode, the bounds of the
+    /// concurrency limit. Those who wait for a limit that has changed go by it at once; what the breaker says they learn
+    /// when their turn has come.
+    pub fn with_policies<R>(&self, change: impl FnOnce(&mut Pipeline<Line<K>>, Instant) -> R) -> R {
+        let now = self.timer.now();
+        let (result, mut woken) = self.policies.with(|pipeline| {
+            let result = change(pipeline, now);
+            (result, pipeline.limits_mut().next_woken())
+        });
+        while let Some(due) = woken {
+            due.let_go();
+            woken = self.policies.with(|pipeline| pipeline.limits_mut().next_woken());
+        }
+        result
+    }
+}
+
+impl<T: Timer, O: Observer, const K: usize> SharedPipeline<T, O, K> {
     /// Makes one call: runs `attempt` as often as the pipeline allows, until `classify` calls its result a success.
     ///
     /// Cancel safe: dropped, it gives back its place in line, the tokens it was granted and did not use, and the
@@ -118,23 +136,41 @@ impl<T: Timer, O: Observer, const K: usize> SharedPipeline<T, O, K> {
     {
         self.runner().call_hedged(options, self.entropy(), classify, attempt).await
     }
+}
 
-    /// Changes the policies that all clones share while calls go through them: a quota, the breaker's mode, the bounds of the
-    /// concurrency limit. Those who wait for a limit that has changed go by it at once; what the breaker says they learn
-    /// when their turn has come.
-    pub fn with_policies<R>(&self, change: impl FnOnce(&mut Pipeline<Line<K>>, Instant) -> R) -> R {
-        let now = self.timer.now();
-        let (result, mut woken) = self.policies.with(|pipeline| {
-            let result = change(pipeline, now);
-            (result, pipeline.limits_mut().next_woken())
-        });
-        while let Some(due) = woken {
-            due.let_go();
-            woken = self.policies.with(|pipeline| pipeline.limits_mut().next_woken());
-        }
-        result
+impl<T: BlockingTimer, O: Observer, const K: usize> SharedPipeline<T, O, K> {
+    /// Makes one call, and blocks the thread until it has ended: [`call`](Self::call) for programs without async.
+    ///
+    /// ```
+    /// use steadfast_core::outcome::Outcome;
+    /// use steadfast_core::pipeline::{CallOptions, Pipeline};
+    /// use steadfast_executor::{SharedPipeline, ThreadTimer};
+    ///
+    /// let pipeline = SharedPipeline::new(Pipeline::standard(), ThreadTimer::new());
+    /// let classify = |status: &u16| if *status < 500 { Outcome::success() } else { Outcome::transient() };
+    /// let status = pipeline.call_blocking(CallOptions::idempotent(), classify, |_attempt| 200);
+    /// assert_eq!(status, Ok(200));
+    /// ```
+    ///
+    /// It stands in the same line as calls of other threads, and moves up in it at once when one of those frees a slot.
+    ///
+    /// An attempt that blocks cannot be cancelled: `attempt` has to return by [`Attempt::until`] of its own accord, as with
+    /// a socket's timeout. One that returns late still counts.
+    ///
+    /// # Errors
+    /// When no further attempt is made, with the reason and what the last attempt returned.
+    #[allow(clippy::result_large_err)] // As the core returns it. It comes once for a call that failed.
+    pub fn call_blocking<R>(
+        &self,
+        options: CallOptions,
+        classify: impl Fn(&R) -> Outcome,
+        attempt: impl FnMut(Attempt) -> R,
+    ) -> Result<R, CallError<R>> {
+        self.runner().call_blocking(options, self.entropy(), classify, attempt)
     }
+}
 
+impl<T, O, const K: usize> SharedPipeline<T, O, K> {
     /// Every policy in its order, outermost first, a line for each, with its settings in words: see
     /// [`Pipeline::describe`].
     ///

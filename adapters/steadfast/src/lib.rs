@@ -35,14 +35,19 @@
 //! | to run many operations under limits, in order, and to shut down | [`Executor`], [`RateLimitedExecutor`] |
 //! | to hand jobs to workers, and lose none | [`WorkQueue`] |
 //! | any other operation rate limited, retried and guarded | [`SharedPipeline`] |
+//! | the same without async, on threads that block | [`SharedPipeline::call_blocking`] with a [`ThreadTimer`] |
 //! | only the decisions, without a runtime or an allocator | [`core`] |
 //! | to know what a status or a `Retry-After` means | [`http`] |
+//!
+//! On a runtime that is not among the features, one writes a timer of one's own: [`core::time`] has one to start from. Firmware on embassy adds
+//! `steadfast-embassy`, and [`core`] as `steadfast-core`; there is no standard library in either.
 //!
 //! # Features
 //!
 //! | Feature | Brings |
 //! | --- | --- |
-//! | `tokio` | `TokioTimer` |
+//! | `tokio` | `TokioTimer`, for tokio |
+//! | `smol` | `SmolTimer`, for smol and any other executor that has no timer |
 //! | `reqwest` | `ReqwestTransport`, for `http://` |
 //! | `rustls`, `native-tls` | `https://` for `reqwest` |
 
@@ -66,11 +71,14 @@ pub use steadfast_core::run::CallError;
 pub use steadfast_core::settings::InvalidSetting;
 pub use steadfast_core::time::{Clock, Instant, ManualClock, Timer};
 pub use steadfast_executor::{
-    ConcurrencyLimit, Executor, KeyedRateLimit, RateLimit, RateLimitedExecutor, Retryable, SharedPipeline, WorkQueue,
+    ConcurrencyLimit, Executor, KeyedRateLimit, RateLimit, RateLimitedExecutor, Retryable, SharedPipeline, ThreadTimer,
+    WorkQueue,
 };
 pub use steadfast_http as http;
 #[cfg(feature = "reqwest")]
 pub use steadfast_reqwest::ReqwestTransport;
+#[cfg(feature = "smol")]
+pub use steadfast_smol::SmolTimer;
 #[cfg(feature = "tokio")]
 pub use steadfast_tokio::TokioTimer;
 

@@ -28,26 +28,26 @@ fn strict() -> PipelineBuilder {
 }
 
 /// What the server says to each attempt in turn, under any driver.
-struct Answers<'a> {
+pub(super) struct Answers<'a> {
     script: &'a [ScriptedAnswer],
     next: Cell<usize>,
 }
 
 impl<'a> Answers<'a> {
-    fn new(script: &'a [ScriptedAnswer]) -> Self {
+    pub(super) fn new(script: &'a [ScriptedAnswer]) -> Self {
         Self { script, next: Cell::new(0) }
     }
 
-    fn next(&self) -> ScriptedAnswer {
+    pub(super) fn next(&self) -> ScriptedAnswer {
         let index = self.next.replace(self.next.get() + 1);
         self.script[index % self.script.len()]
     }
 }
 
-type Decisions = Vec<(Instant, Event)>;
+pub(super) type Decisions = Vec<(Instant, Event)>;
 
 /// The calls of one client, begun at these times, as the simulator drives them.
-fn simulated<L: Limiter>(pipeline: Pipeline<L>, world: &World) -> Decisions {
+pub(super) fn simulated<L: Limiter>(pipeline: Pipeline<L>, world: &World) -> Decisions {
     let log = DecisionLog::default();
     let mut pipeline = Some(pipeline);
     super::check(&world.play_observed(|_| pipeline.take().expect("one client"), &log));
@@ -55,7 +55,7 @@ fn simulated<L: Limiter>(pipeline: Pipeline<L>, world: &World) -> Decisions {
 }
 
 /// The same calls, as `run` drives them on a clock that is moved by hand. They may overlap.
-fn awaited<L: Limiter>(
+pub(super) fn awaited<L: Limiter>(
     pipeline: Pipeline<L>,
     entropy: u64,
     times: &[Instant],
@@ -115,7 +115,7 @@ fn blocking(mut pipeline: Pipeline, entropy: u64, times: &[Instant], answers: &[
 }
 
 /// One client that calls at these times, and a server that has these answers for it.
-fn scripted(times: &[Instant], answers: &[ScriptedAnswer]) -> World {
+pub(super) fn scripted(times: &[Instant], answers: &[ScriptedAnswer]) -> World {
     World::new().arrivals(Arrivals::At(times.to_vec())).server(Server::scripted(answers)).lasting(minutes(60))
 }
 

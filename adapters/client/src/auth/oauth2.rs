@@ -243,7 +243,7 @@ impl Tokens {
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         headers.insert(AUTHORIZATION, shown_by_basic(id, secret)?);
         let answer = match transport.send(request).await {
-            Ok(response) => Answer::read(response, MAX_ANSWER).await,
+            Ok(response) => Answer::read(response, MAX_ANSWER, || None).await,
             Err(error) => Answer::Nothing(error),
         };
         match answer.into_parts() {

@@ -20,6 +20,7 @@ use steadfast_core::rate_limit::{Quota, TokenBucket};
 use steadfast_core::rejected::Rejected;
 use steadfast_core::retry::Retry;
 use steadfast_core::time::{Instant, ManualClock};
+use steadfast_http::date::UnixTime;
 
 const BASE: &str = "https://api.example.com/v1";
 
@@ -281,6 +282,30 @@ fn a_hint_is_kept_to_the_millisecond_and_a_hostile_one_does_no_harm() {
             assert_eq!(elapsed(&clock), Duration::ZERO, "it fails now");
             assert!(error.retry_at().is_some() && error.is_retryable(), "{error}");
         }
+    }
+}
+
+#[test]
+fn a_date_is_understood_by_whoever_knows_the_time() {
+    const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+    const THREE_LATER: (&str, &str) = ("retry-after", "Sun, 06 Nov 1994 08:49:40 GMT");
+    let no_clock: fn() -> Option<UnixTime> = || None;
+    let a_second_late: fn() -> Option<UnixTime> = || Some(UnixTime::from_secs(784_111_778));
+    // When the second attempt comes: after the hint, and then the backoff of 100 ms.
+    for (clock_on_the_wall, fields, want) in [
+        (a_second_late, &[THREE_LATER][..], 2100),
+        (a_second_late, &[("date", DATE), THREE_LATER], 3100),
+        (a_second_late, &[("date", "yesterday"), THREE_LATER], 2100),
+        (no_clock, &[("date", DATE), THREE_LATER], 3100),
+        (no_clock, &[("date", "Sunday, 06-Nov-94 08:49:37 GMT"), THREE_LATER], 3100),
+        // Nobody knows when that is. What is said in seconds, everybody understands.
+        (no_clock, &[THREE_LATER], 100),
+        (no_clock, &[THREE_LATER, ("retry-after-ms", "1500")], 1600),
+    ] {
+        let (clock, script) = (ManualClock::new(), Script::new(&[Answers(503, fields, "")]));
+        let client = builder(&clock, &script).wall_clock(clock_on_the_wall).build().unwrap();
+        clock.drive(client.get("items").send()).unwrap().unwrap();
+        assert_eq!(elapsed(&clock), ms(want), "{fields:?}");
     }
 }
 
