@@ -1,0 +1,3 @@
+//! One suite for each port: whoever implements it runs the same cases.
+
+pub mod transport;
