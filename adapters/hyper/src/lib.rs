@@ -70,3 +70,22 @@ fn refusal(uri: &http::Uri, has_tls: bool, feature: &str) -> Option<String> {
         _ => Some("the URI is not absolute, or its scheme is neither http nor https".to_owned()),
     }
 }
+
+#[cfg(all(test, any(feature = "smol", feature = "tokio")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_sent_is_refused_with_the_reason() {
+        for (uri, has_tls, want) in [
+            ("http://localhost/", false, None),
+            ("https://localhost/", true, None),
+            ("https://localhost/", false, Some("https:// needs the feature `x-rustls` of steadfast-hyper")),
+            ("ftp://localhost/", true, Some("the URI is not absolute, or its scheme is neither http nor https")),
+            ("/path", true, Some("the URI is not absolute, or its scheme is neither http nor https")),
+        ] {
+            let uri = http::Uri::from_static(uri);
+            assert_eq!(refusal(&uri, has_tls, "x-rustls").as_deref(), want, "{uri}");
+        }
+    }
+}
