@@ -28,7 +28,7 @@
 //!
 //! | You want | Take |
 //! | --- | --- |
-//! | to call an HTTP API | `steadfast::client`, or [`ApiClient`] with another transport or timer |
+//! | to call an HTTP API | `steadfast::client`, `hyper_client` or `smol_client`, or [`ApiClient`] with another transport or timer |
 //! | to await a rate limit, or several at once | [`RateLimit`] |
 //! | to await a slot, where only so many may run at once | [`ConcurrencyLimit`] |
 //! | a limit for each customer, host or key | [`KeyedRateLimit`] |
@@ -48,12 +48,14 @@
 //! | --- | --- |
 //! | `tokio` | `TokioTimer`, for tokio |
 //! | `smol` | `SmolTimer`, for smol and any other executor that has no timer |
-//! | `reqwest` | `ReqwestTransport`, for `http://` |
+//! | `reqwest` | `ReqwestTransport`, for `http://`; with `tokio`, `client` |
+//! | `hyper` | with `tokio`, `HyperTokioTransport` and `hyper_client`; with `smol`, `HyperSmolTransport` and `smol_client` |
 //! | `rustls`, `native-tls` | `https://` for `reqwest` |
+//! | `hyper-tokio-rustls`, `hyper-smol-rustls` | `https://` for `hyper` |
 
 pub use steadfast_client::{
-    ApiClient, ApiClientBuilder, Auth, ClientCredentials, Error, Failure, RequestBuilder, Response, Transport,
-    TransportError,
+    ApiClient, ApiClientBuilder, Auth, ClientCredentials, Error, Failure, RequestBody, RequestBuilder, Response,
+    Transport, TransportError,
 };
 pub use steadfast_core as core;
 pub use steadfast_core::backoff::{Backoff, Growth, Jitter};
@@ -75,6 +77,10 @@ pub use steadfast_executor::{
     WorkQueue,
 };
 pub use steadfast_http as http;
+#[cfg(all(feature = "smol", feature = "hyper"))]
+pub use steadfast_hyper::HyperSmolTransport;
+#[cfg(all(feature = "tokio", feature = "hyper"))]
+pub use steadfast_hyper::HyperTokioTransport;
 #[cfg(feature = "reqwest")]
 pub use steadfast_reqwest::ReqwestTransport;
 #[cfg(feature = "smol")]
@@ -93,4 +99,34 @@ pub fn client(
     base_url: &str,
 ) -> Result<ApiClientBuilder<ReqwestTransport, TokioTimer>, steadfast_reqwest::reqwest::Error> {
     Ok(ApiClient::builder(base_url, ReqwestTransport::new()?, TokioTimer::new()))
+}
+
+/// A client of the API at `base_url`, over hyper and on tokio, to be set up.
+///
+/// Its defaults are those of [`ApiClient::builder`].
+///
+/// # Errors
+/// With the feature `hyper-tokio-rustls`, if the platform's certificates cannot be loaded.
+#[cfg(all(feature = "tokio", feature = "hyper"))]
+pub fn hyper_client(base_url: &str) -> std::io::Result<ApiClientBuilder<HyperTokioTransport, TokioTimer>> {
+    Ok(ApiClient::builder(base_url, HyperTokioTransport::new()?, TokioTimer::new()))
+}
+
+/// A client of the API at `base_url`, over hyper and on smol or any executor that brings no timer, to be set up.
+///
+/// ```no_run
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let client = steadfast::smol_client("http://localhost:8080")?.build()?;
+/// println!("{}", client.get("items/7").send().await?.text()?);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Its defaults are those of [`ApiClient::builder`].
+///
+/// # Errors
+/// With the feature `hyper-smol-rustls`, if the platform's certificates cannot be loaded.
+#[cfg(all(feature = "smol", feature = "hyper"))]
+pub fn smol_client(base_url: &str) -> std::io::Result<ApiClientBuilder<HyperSmolTransport, SmolTimer>> {
+    Ok(ApiClient::builder(base_url, HyperSmolTransport::new()?, SmolTimer::new()))
 }

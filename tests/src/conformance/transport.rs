@@ -1,0 +1,178 @@
+//! One suite that every [`Transport`] passes, against a server that plays each case byte by byte.
+//!
+//! ```ignore
+//! struct MyStack;
+//! impl Stack for MyStack { /* its runtime, its timer, its transport */ }
+//! steadfast_tests::transport_conformance!(MyStack);
+//! ```
+//!
+//! Each case is a function here, and a test of the same name where the macro is called.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::response::Parts;
+use http::{Method, Request};
+use http_body::Body;
+use http_body_util::BodyExt;
+use steadfast_client::{RequestBody, Transport, TransportError};
+use steadfast_core::outcome::Processed;
+use steadfast_core::time::{Clock, Timer};
+
+use crate::scripted_server::{ScriptedServer, Step};
+
+mod answers;
+mod cancellation;
+mod connections;
+mod failures;
+
+pub use answers::*;
+pub use cancellation::*;
+pub use connections::*;
+pub use failures::*;
+
+/// A test for each case of the suite, on the [`Stack`] that is named.
+#[macro_export]
+macro_rules! transport_conformance {
+    ($stack:ty) => {
+        $crate::transport_conformance! { $stack:
+            methods_and_targets
+            header_fields_keep_their_values_in_order
+            responses_that_have_no_body
+            large_bodies_go_both_ways
+            chunked_responses
+            a_body_that_ends_with_its_connection
+            bodies_arrive_as_they_are_sent
+            names_are_resolved
+            redirects_are_not_followed
+            informational_responses_are_passed_over
+            connections_are_kept_alive
+            a_connection_that_is_not_to_be_kept_is_closed
+            origins_do_not_share_connections
+            a_connection_that_was_closed_while_idle_costs_nothing
+            a_request_on_a_kept_connection_is_not_repeated
+            bytes_that_nobody_asked_for_answer_nothing
+            many_at_once
+            where_nobody_listens_nothing_was_sent
+            what_cannot_be_sent_was_not_sent
+            failures_are_what_they_are
+            an_answer_before_the_request_is_whole
+            stalls_end_with_the_attempt
+            cancelled_at_every_await_point
+        }
+    };
+    ($stack:ty: $($case:ident)*) => {
+        $(#[test]
+        fn $case() {
+            $crate::conformance::transport::$case::<$stack>();
+        })*
+    };
+}
+
+/// A runtime, its timer, and a transport.
+pub trait Stack {
+    /// One that can be spawned with.
+    type Transport: Transport<Sending: Send, Body: Body<Error: Send> + Send> + Clone + Send + Sync + 'static;
+    /// One that can be spawned with.
+    type Timer: Timer<Sleep: Send> + Clone + Send + Sync + 'static;
+
+    /// Runs a future on the runtime.
+    fn run<F: Future>(future: F) -> F::Output;
+
+    /// A transport with its own connections.
+    fn transport() -> Self::Transport;
+
+    /// The runtime's timer.
+    fn timer() -> Self::Timer;
+
+    /// A task of its own, which is cancelled when the handle is dropped.
+    fn spawn<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> Task<T>;
+
+    /// Lets so much time pass, in which the runtime does what is left to do.
+    fn pass(duration: Duration) -> impl Future<Output = ()> {
+        let timer = Self::timer();
+        timer.sleep_until(timer.now() + duration)
+    }
+
+    /// Waits until something is so, and says whether it came to that within a time that means never.
+    fn comes_true(is_so: impl Fn() -> bool) -> impl Future<Output = bool> {
+        async move {
+            let timer = Self::timer();
+            let end = timer.now() + Duration::from_secs(20);
+            while !is_so() {
+                if timer.now() > end {
+                    return false;
+                }
+                Self::pass(Duration::from_millis(1)).await;
+            }
+            true
+        }
+    }
+}
+
+/// A task on whichever runtime; dropped, it is cancelled.
+pub type Task<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+pub(super) const MS: Duration = Duration::from_millis(1);
+
+/// The last answer on its connection: the server closes it, and says so.
+pub(super) const LAST: &str = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok";
+pub(super) const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+
+/// How an exchange ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum End {
+    /// Never sent.
+    Never,
+    /// Maybe processed: no response.
+    Maybe,
+    /// A response whose body broke.
+    Broken,
+    /// A whole response.
+    Answered(u16),
+}
+
+pub(super) fn start(scripts: &[&[Step]]) -> ScriptedServer {
+    ScriptedServer::start(scripts.iter().map(|script| script.to_vec()).collect()).expect("loopback has a free port")
+}
+
+pub(super) fn write(text: &'static str) -> Step {
+    Step::write(text)
+}
+
+pub(super) fn request(method: &str, url: &str, body: impl Into<Bytes>) -> Request<RequestBody> {
+    let method = Method::from_bytes(method.as_bytes()).expect("a token");
+    Request::builder().method(method).uri(url).body(RequestBody::from(body.into())).expect("a request that can be")
+}
+
+/// A request and its response, body and all.
+pub(super) async fn exchange<T: Transport>(
+    transport: &T,
+    request: Request<RequestBody>,
+) -> Result<(Parts, Result<Bytes, String>), TransportError> {
+    let (parts, body) = transport.send(request).await?.into_parts();
+    let body = body.collect().await.map(http_body_util::Collected::to_bytes).map_err(|error| error.into().to_string());
+    Ok((parts, body))
+}
+
+/// The same, where nothing fails.
+pub(super) async fn answer<T: Transport>(transport: &T, request: Request<RequestBody>) -> (Parts, Bytes) {
+    let (parts, body) = exchange(transport, request).await.expect("a response");
+    (parts, body.expect("a whole body"))
+}
+
+pub(super) async fn end<T: Transport>(transport: &T, request: Request<RequestBody>) -> End {
+    match exchange(transport, request).await {
+        Ok((parts, Ok(_))) => End::Answered(parts.status.as_u16()),
+        Ok((_, Err(_))) => End::Broken,
+        Err(error) if error.processed() == Processed::No => End::Never,
+        Err(_) => End::Maybe,
+    }
+}
+
+/// Long enough for a runtime's own tasks to put a connection back, and to notice what the server did to it.
+pub(super) async fn settle<S: Stack>() {
+    S::pass(30 * MS).await;
+}

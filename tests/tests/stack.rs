@@ -1,0 +1,103 @@
+//! The stacks that the client runs on: a runtime, its timer, and a transport. What holds for one has to hold for all.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use steadfast::{HyperSmolTransport, HyperTokioTransport, ReqwestTransport, SmolTimer, TokioTimer};
+use steadfast_tests::conformance::transport::{Stack, Task};
+use tokio::task::JoinHandle;
+
+#[derive(Debug)]
+pub(crate) struct Reqwest;
+
+impl Stack for Reqwest {
+    type Transport = ReqwestTransport;
+    type Timer = TokioTimer;
+
+    fn run<F: Future>(future: F) -> F::Output {
+        on_tokio(future)
+    }
+
+    fn transport() -> ReqwestTransport {
+        ReqwestTransport::new().expect("no TLS is set up")
+    }
+
+    fn timer() -> TokioTimer {
+        TokioTimer::new()
+    }
+
+    fn spawn<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> Task<T> {
+        Box::pin(AbortOnDrop(tokio::spawn(future)))
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct HyperTokio;
+
+impl Stack for HyperTokio {
+    type Transport = HyperTokioTransport;
+    type Timer = TokioTimer;
+
+    fn run<F: Future>(future: F) -> F::Output {
+        on_tokio(future)
+    }
+
+    fn transport() -> HyperTokioTransport {
+        HyperTokioTransport::new().expect("no TLS is set up")
+    }
+
+    fn timer() -> TokioTimer {
+        TokioTimer::new()
+    }
+
+    fn spawn<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> Task<T> {
+        Box::pin(AbortOnDrop(tokio::spawn(future)))
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct HyperSmol;
+
+impl Stack for HyperSmol {
+    type Transport = HyperSmolTransport;
+    type Timer = SmolTimer;
+
+    fn run<F: Future>(future: F) -> F::Output {
+        smol::block_on(future)
+    }
+
+    fn transport() -> HyperSmolTransport {
+        HyperSmolTransport::new().expect("no TLS is set up")
+    }
+
+    fn timer() -> SmolTimer {
+        SmolTimer::new()
+    }
+
+    fn spawn<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> Task<T> {
+        // A task of smol's is cancelled when it is dropped, as it is.
+        Box::pin(smol::spawn(future))
+    }
+}
+
+fn on_tokio<F: Future>(future: F) -> F::Output {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("there are threads and file descriptors").block_on(future)
+}
+
+struct AbortOnDrop<T>(JoinHandle<T>);
+
+impl<T> Future for AbortOnDrop<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        Pin::new(&mut self.0).poll(cx).map(|result| result.expect("nobody panics or aborts what is awaited"))
+    }
+}
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
