@@ -67,6 +67,32 @@ fn a_third_of_a_second_is_not_a_whole_number_of_nanoseconds() {
 }
 
 #[test]
+fn halves_and_thirds_of_a_nanosecond_are_exact_after_thirty_years() {
+    let late = |nanos| Instant::from_nanos(1_000_000_000_000_000_000 + nanos);
+    for (tokens, nanos) in [(3, 1_000_000_000), (3, 3_500_000_003), (2, 3_000_000_001), (4, 2_000_000_003)] {
+        let quota = Quota::new(tokens, Duration::from_nanos(nanos)).and_then(|quota| quota.with_burst(tokens)).unwrap();
+        let script = [
+            (late(0), tokens, Ok(())),
+            (late(0), tokens, not_yet(late(nanos))),
+            (late(nanos - 1), tokens, not_yet(late(nanos))),
+            (late(nanos), tokens, Ok(())),
+        ];
+        check(TokenBucket::new(quota), &script);
+    }
+}
+
+#[test]
+fn a_bucket_that_is_just_full_gives_no_part_of_a_token_beyond_its_burst() {
+    // Three and a half units pass in a nanosecond. At 3 ns the two tokens are back for a seventh of one, and that is lost.
+    let quota = Quota::new(7, Duration::from_nanos(10)).and_then(|quota| quota.with_burst(2)).unwrap();
+    let ns = Instant::from_nanos;
+    check(
+        TokenBucket::new(quota),
+        &[(ns(0), 2, Ok(())), (ns(3), 1, Ok(())), (ns(3), 1, not_yet(ns(4))), (ns(4), 1, Ok(()))],
+    );
+}
+
+#[test]
 fn more_than_the_burst_is_never_possible() {
     let mut bucket = ten_per_second(5);
     assert_eq!(bucket.try_acquire(ms(0), 6), Err(Refusal::Never { tokens: 6, burst: 5 }));
@@ -206,6 +232,18 @@ fn a_slow_quota_with_a_huge_burst_neither_wraps_nor_stops() {
 }
 
 #[test]
+fn a_quota_is_per_what_it_says() {
+    for (quota, secs) in [
+        (Quota::per_second(7), 1),
+        (Quota::per_minute(7), 60),
+        (Quota::per_hour(7), 3_600),
+        (Quota::per_day(7), 86_400),
+    ] {
+        assert_eq!(quota, Quota::new(7, Duration::from_secs(secs)));
+    }
+}
+
+#[test]
 fn a_quota_that_cannot_be_is_refused_by_name() {
     let second = Duration::from_secs(1);
     for (got, setting, value) in [
@@ -224,7 +262,10 @@ fn a_quota_that_cannot_be_is_refused_by_name() {
         }
     }
     let longest = Duration::from_nanos(u64::MAX);
-    for (tokens, period) in [(1, longest), (u32::MAX, longest), (1_000_000_000, second)] {
+    let quarter = Duration::from_nanos(u64::MAX / 4 + 1);
+    for (tokens, period) in
+        [(1, longest), (4, longest), (7, longest), (u32::MAX, longest), (7, quarter), (1_000_000_000, second)]
+    {
         assert!(Quota::new(tokens, period).unwrap().with_burst(u32::MAX).is_ok());
     }
 }
