@@ -1,8 +1,12 @@
 //! Tables and scripts for one bucket. Properties against an exact model are in the package `steadfast-tests`.
 
-use core::time::Duration;
+extern crate std;
 
-use super::{Quota, Refusal, TokenBucket};
+use core::time::Duration;
+use std::format;
+use std::string::ToString;
+
+use super::{Quota, Refusal, RefusedBy, TokenBucket};
 use crate::settings::{InvalidSetting, Value};
 use crate::time::Instant;
 
@@ -69,7 +73,9 @@ fn a_third_of_a_second_is_not_a_whole_number_of_nanoseconds() {
 #[test]
 fn halves_and_thirds_of_a_nanosecond_are_exact_after_thirty_years() {
     let late = |nanos| Instant::from_nanos(1_000_000_000_000_000_000 + nanos);
-    for (tokens, nanos) in [(3, 1_000_000_000), (3, 3_500_000_003), (2, 3_000_000_001), (4, 2_000_000_003)] {
+    for (tokens, nanos) in
+        [(3, 1_000_000_000), (12, 1_000_000_000), (3, 3_500_000_003), (2, 3_000_000_001), (4, 2_000_000_003)]
+    {
         let quota = Quota::new(tokens, Duration::from_nanos(nanos)).and_then(|quota| quota.with_burst(tokens)).unwrap();
         let script = [
             (late(0), tokens, Ok(())),
@@ -90,6 +96,20 @@ fn a_bucket_that_is_just_full_gives_no_part_of_a_token_beyond_its_burst() {
         TokenBucket::new(quota),
         &[(ns(0), 2, Ok(())), (ns(3), 1, Ok(())), (ns(3), 1, not_yet(ns(4))), (ns(4), 1, Ok(()))],
     );
+}
+
+#[test]
+fn a_refusal_is_one_sentence() {
+    for (refusal, want) in [
+        (Refusal::not_yet(Some(ms(1500))), "rate limit: nothing left until 1.5s"),
+        (Refusal::Never { tokens: 6, burst: 5 }, "rate limit: 6 tokens at once is more than the burst of 5, ever"),
+        (Refusal::LineFull { waiting: 9 }, "rate limit: 9 wait in line already, as many as may"),
+        (Refusal::TableFull { retry_at: ms(2000) }, "rate limit: no place for another key until 2s"),
+    ] {
+        assert_eq!(refusal.to_string(), want);
+        let by = RefusedBy { limit: 1, refusal };
+        assert_eq!(by.to_string(), format!("limit 1: {want}"));
+    }
 }
 
 #[test]
