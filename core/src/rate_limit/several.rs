@@ -264,6 +264,19 @@ mod tests {
     }
 
     #[test]
+    fn what_is_there_now_is_reserved_in_each_or_in_none() {
+        let mut limits = limits();
+        let held = limits.reserve_now(ms(0), [1, 40]).unwrap();
+        assert_eq!((held.ready_at(), limits.available(ms(0))), (ms(0), [1, 10]));
+        for missing in [[2, 1], [1, 11], [3, 0], [0, 51]] {
+            assert_eq!(limits.reserve_now(ms(0), missing), None, "{missing:?}");
+        }
+        assert_eq!(limits.available(ms(0)), [1, 10]);
+        limits.cancel(ms(0), held);
+        assert_eq!(limits.available(ms(0)), [2, 50]);
+    }
+
+    #[test]
     fn a_reservation_that_would_be_late_takes_nothing() {
         let mut limits = limits();
         assert_eq!(limits.try_acquire(ms(0), [0, 50]), Ok(()));
