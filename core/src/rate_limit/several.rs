@@ -277,6 +277,36 @@ mod tests {
     }
 
     #[test]
+    fn when_there_is_room_is_told_for_the_last_to_have_it() {
+        let mut limits = limits();
+        assert_eq!(limits.try_acquire(ms(0), [2, 50]), Ok(()));
+        for (weights, want) in [([1, 1], 100), ([1, 20], 200), ([2, 5], 200), ([0, 50], 500)] {
+            assert_eq!(limits.ready_at(ms(0), weights), Ok(Some(ms(want))), "{weights:?}");
+        }
+        let never = RefusedBy { limit: 0, refusal: Refusal::Never { tokens: 3, burst: 2 } };
+        assert_eq!(limits.ready_at(ms(0), [3, 0]), Err(never));
+        for (tokens, want) in [([3, 60], 600), ([7, 60], 700), ([0, 0], 0)] {
+            assert_eq!(limits.ready_at_after(ms(0), tokens), Some(ms(want)), "{tokens:?}");
+        }
+        limits.block_until(Instant::MAX);
+        assert_eq!((limits.ready_at(ms(0), [0, 1]), limits.ready_at_after(ms(0), [0, 1])), (Ok(None), None));
+        assert_eq!(limits.blocked_until(), Instant::MAX);
+    }
+
+    #[test]
+    fn a_reservation_gives_something_back_as_long_as_one_limit_does() {
+        let mut limits = limits();
+        let [first, second] = [0; 2].map(|_| limits.reserve(ms(0), [1, 20], Instant::MAX).unwrap());
+        for (now, want) in [(0, [true; 2]), (99, [true; 2]), (199, [true; 2]), (200, [false, true])] {
+            assert_eq!([&first, &second].map(|held| limits.is_refundable(ms(now), held)), want, "{now}");
+        }
+        for limit in limits.limits_mut() {
+            limit.set_quota(ms(0), limit.quota());
+        }
+        assert!(!limits.is_refundable(ms(0), &second));
+    }
+
+    #[test]
     fn a_reservation_that_would_be_late_takes_nothing() {
         let mut limits = limits();
         assert_eq!(limits.try_acquire(ms(0), [0, 50]), Ok(()));
@@ -291,6 +321,8 @@ mod tests {
         let held = limits.reserve(ms(0), [1, 50], Instant::MAX).unwrap();
         limits.commit(ms(0), held, [1, 12]);
         assert_eq!(limits.available(ms(0)), [1, 38]);
+        limits.debit(ms(0), [1, 8]);
+        assert_eq!(limits.available(ms(0)), [0, 30]);
         limits.block_until(ms(1000));
         assert_eq!(limits.available(ms(0)), [0, 0]);
     }
