@@ -5,6 +5,7 @@ extern crate std;
 use core::time::Duration;
 use std::format;
 use std::string::ToString;
+use std::vec::Vec;
 
 use super::{Quota, Refusal, RefusedBy, TokenBucket};
 use crate::settings::{InvalidSetting, Value};
@@ -193,6 +194,58 @@ fn a_waiting_reservation_comes_back_as_far_as_the_burst_has_room() {
     }
 }
 
+#[derive(Debug)]
+enum Step {
+    /// Reserves so many tokens.
+    Reserve(u32),
+    /// Settles the reservation of this number, the first is 0, of which so many were used.
+    Commit(usize, u32),
+}
+
+/// All at 0, with a bucket of ten: what is there in the end?
+fn check_settled(script: &[Step], want: u32) {
+    let mut bucket = ten_per_second(10);
+    let mut held = Vec::new();
+    for step in script {
+        match *step {
+            Step::Reserve(n) => held.push(Some(bucket.reserve(ms(0), n, Instant::MAX).unwrap())),
+            Step::Commit(number, used) => bucket.commit(ms(0), held[number].take().unwrap(), used),
+        }
+    }
+    assert_eq!(bucket.available(ms(0)), want, "{script:?}");
+}
+
+#[test]
+fn what_comes_back_hangs_on_what_was_taken_and_given_back_since() {
+    use Step::{Commit, Reserve};
+    // In reverse order all of it does.
+    check_settled(&[Reserve(4), Reserve(6), Commit(1, 0), Commit(0, 0)], 10);
+    // Out of order, what others gave back counts as if it had lain before.
+    check_settled(&[Reserve(3), Reserve(3), Reserve(3), Commit(1, 0), Commit(0, 0)], 4);
+    // Who waits until 200 ms and goes leaves its place to those before it; who stays with one token needs room for it.
+    check_settled(&[Reserve(4), Reserve(8), Commit(1, 0), Reserve(1), Commit(0, 0)], 9);
+    check_settled(&[Reserve(4), Reserve(8), Commit(1, 1), Reserve(1), Commit(0, 0)], 6);
+}
+
+#[test]
+fn it_tells_whether_anything_would_come_back() {
+    let mut bucket = ten_per_second(10);
+    let [first, second] = [0; 2].map(|_| bucket.reserve(ms(0), 2, Instant::MAX).unwrap());
+    for (now, want) in [(0, [true; 2]), (199, [true; 2]), (200, [false, true])] {
+        assert_eq!([&first, &second].map(|held| bucket.is_refundable(ms(now), held)), want, "{now}");
+    }
+}
+
+#[test]
+fn the_turn_of_the_last_in_line_may_be_beyond_the_burst() {
+    let mut bucket = ten_per_second(5);
+    assert_eq!(bucket.try_acquire(ms(0), 3), Ok(()));
+    for (tokens, want) in [(0, 0), (2, 0), (3, 100), (50, 4800)] {
+        assert_eq!(bucket.ready_at_after(ms(0), tokens), Some(ms(want)), "{tokens}");
+    }
+    assert_eq!(bucket.ready_at_after(ms(0), u64::MAX), None);
+}
+
 #[test]
 fn nothing_passes_before_the_server_says_so() {
     let mut bucket = ten_per_second(5);
@@ -367,6 +420,26 @@ fn another_quota_does_not_undo_a_block() {
             other => panic!("{other:?}"),
         }
     }
+    // Nor does a slower one make it longer.
+    let mut bucket = ten_per_second(10);
+    bucket.block_until(ms(1000));
+    bucket.set_quota(ms(100), Quota::per_second(1).and_then(|quota| quota.with_burst(10)).unwrap());
+    assert_eq!([1, 2].map(|n| bucket.ready_at(ms(100), n)), [Ok(Some(ms(1000))), Ok(Some(ms(2000)))]);
+}
+
+/// Would catch: a block that has hidden what was spent before it, and is over when the quota changes.
+#[test]
+fn another_quota_does_not_forget_what_was_spent_before_a_block() {
+    for change_at in [ms(990), ms(1000), ms(1001), ms(1200)] {
+        let mut bucket = ten_per_second(10);
+        assert_eq!(bucket.try_acquire(ms(850), 10), Ok(()));
+        bucket.block_until(ms(1000));
+        let (quota, available) = (bucket.quota(), bucket.available(ms(1200)));
+        bucket.set_quota(change_at, quota);
+        assert_eq!((available, bucket.available(ms(1200))), (3, 3), "changed at {change_at}");
+        let blocked_until = if change_at < ms(1000) { ms(1000) } else { Instant::EPOCH };
+        assert_eq!(bucket.blocked_until(), blocked_until, "changed at {change_at}");
+    }
 }
 
 #[test]
@@ -384,6 +457,11 @@ fn a_snapshot_goes_on_where_it_was_on_another_clock() {
         let old = bucket.try_acquire(ms(100 + later), 1).is_ok();
         assert_eq!(restored.try_acquire(ms(5100 + later), 1).is_ok(), old, "{later} ms later");
     }
+    // With nothing but a debt, and with nothing at all.
+    let mut bucket = ten_per_second(10);
+    assert_eq!(bucket.try_acquire(ms(0), 7), Ok(()));
+    let restored = TokenBucket::restore(bucket.quota(), ms(5100), bucket.snapshot(ms(100)));
+    assert_eq!([5100, 5500].map(|at| restored.available(ms(at))), [4, 8]);
     let full = ten_per_second(10).snapshot(ms(70));
     assert_eq!(TokenBucket::restore(bucket.quota(), ms(0), full).available(ms(0)), 10);
 }
