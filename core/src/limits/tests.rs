@@ -125,6 +125,7 @@ fn all_is_taken_at_once_or_nothing_is() {
     assert_eq!(full(&limits, ms(0)), [1, 2]);
 
     let grant = limits.try_take(ms(0), [1, 2]).unwrap();
+    assert!(grant.has_slot());
     assert_eq!(limits.try_take(ms(0), [0, 0]).unwrap_err(), Missing::Slot(ms(18_000)));
     limits.give_back(ms(0), grant);
     assert_eq!(full(&limits, ms(0)), [1, 2]);
@@ -140,6 +141,18 @@ fn all_is_taken_at_once_or_nothing_is() {
         .with_concurrency_limit(at_once(1));
     assert_eq!(paced.try_take(ms(0), [1, 1]).unwrap_err(), Missing::Tokens(ms(2000)));
     assert_eq!((full(&paced, ms(0)), paced.concurrency_limit().unwrap().in_flight()), ([1, 2], 0));
+}
+
+#[test]
+fn each_limit_can_be_changed_and_none_is_there_that_was_not_added() {
+    let mut limits = Limits::from(ten_per_second(5)).with_concurrency_limit(at_once(1));
+    limits.rate_limits_mut().unwrap().block_until(ms(500));
+    assert_eq!(limits.available(ms(0)), [0]);
+    limits.concurrency_limit_mut().unwrap().set_bounds(2, 2).unwrap();
+    assert_eq!(limits.concurrency_limit().unwrap().limit(), 2);
+    let mut unlimited = Limits::<1>::none();
+    assert!(unlimited.rate_limits_mut().is_none() && unlimited.concurrency_limit_mut().is_none());
+    assert!(!unlimited.try_take(ms(0), [1]).unwrap().has_slot());
 }
 
 #[test]
