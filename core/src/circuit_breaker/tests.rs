@@ -276,12 +276,17 @@ fn only_the_current_epoch_counts() {
             assert_eq!(breaker.snapshot(s(0)), snapshot, "nothing has changed");
         }
     }
-    let mut breaker = builder().failure_threshold(1).build().unwrap();
-    let [before, opens] = [0; 2].map(|_| breaker.try_admit(s(0)).unwrap());
-    assert_eq!(breaker.record(s(0), 0, opens, OutcomeKind::Transient), OPENED);
-    assert!(matches!(succeed(&mut breaker, 5), Recorded::Changed { .. }));
-    assert_eq!(breaker.record(s(5), 0, before, OutcomeKind::Transient), Recorded::Late);
-    assert_eq!((breaker.state(), breaker.snapshot(s(5)).window), (State::Closed, Tally::default()));
+    for after in [builder(), builder().recover_over(secs(10))] {
+        for outcome in [OutcomeKind::Success, OutcomeKind::Transient, OutcomeKind::Throttled, OutcomeKind::Permanent] {
+            let mut breaker = after.failure_threshold(1).build().unwrap();
+            let [before, opens] = [0; 2].map(|_| breaker.try_admit(s(0)).unwrap());
+            assert_eq!(breaker.record(s(0), 0, opens, OutcomeKind::Transient), OPENED);
+            assert!(matches!(succeed(&mut breaker, 5), Recorded::Changed { .. }));
+            let snapshot = breaker.snapshot(s(5));
+            assert_eq!(breaker.record(s(5), 0, before, outcome), Recorded::Late, "{}", snapshot.state);
+            assert_eq!(breaker.snapshot(s(5)), snapshot, "nothing has changed");
+        }
+    }
 }
 
 /// Either probe of two may decide, and the other is late then.
