@@ -908,6 +908,8 @@ fn the_defaults_are_those_of_the_page() {
         .dropped_call(DroppedCall::Neutral)
         .mode(Mode::Automatic);
     assert_eq!(defaults, as_on_page);
+    let back = defaults.recover_over(secs(1)).slow_call_rate(9, secs(1)).open_growth(2, secs(9));
+    assert_eq!(back.without_recovery().without_slow_call_rate().without_open_growth(), defaults);
     for row in [
         "| `failure_threshold` | 10 in a row |",
         "| `failure_rate` | 50 % |",
