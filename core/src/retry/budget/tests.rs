@@ -53,9 +53,9 @@ fn ratio_counts_answers_and_nothing_else() {
 #[test]
 fn ratio_lets_what_was_throttled_come_back_for_nothing() {
     let mut budget = Budget::default();
-    for _ in 0..100 {
-        let charge = budget.withdraw(s(100), 0, Cause::Throttled).unwrap();
-        budget.refund(s(100), charge);
+    for end in [Budget::abandon, Budget::refund] {
+        let charges: Vec<_> = (0..100).map(|_| budget.withdraw(s(100), 0, Cause::Throttled).unwrap()).collect();
+        charges.into_iter().for_each(|charge| end(&mut budget, s(100), charge));
     }
     assert_eq!(paid(&mut budget, s(100), Cause::Transient).len(), 2, "the reserve is untouched");
 }
