@@ -171,6 +171,13 @@ fn a_retry_that_succeeds_gives_back_what_it_cost() {
         calls(&mut budget, s(0), successes, Success);
         assert_eq!(spend(&mut budget).len(), want, "{successes}");
     }
+    // Or as much as was said.
+    for (gain, want) in [(0, 0), (14, 1), (28, 2)] {
+        let mut budget = Budget::quota().success_gain(gain).build().unwrap();
+        let _spent = spend(&mut budget);
+        calls(&mut budget, s(0), 1, Success);
+        assert_eq!(spend(&mut budget).len(), want, "{gain}");
+    }
     // What was never started comes back whole, and what was dropped does not.
     let mut budget = Budget::aws_standard_2_0();
     let charges = spend(&mut budget);
