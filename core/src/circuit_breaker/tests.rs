@@ -276,12 +276,17 @@ fn only_the_current_epoch_counts() {
             assert_eq!(breaker.snapshot(s(0)), snapshot, "nothing has changed");
         }
     }
-    let mut breaker = builder().failure_threshold(1).build().unwrap();
-    let [before, opens] = [0; 2].map(|_| breaker.try_admit(s(0)).unwrap());
-    assert_eq!(breaker.record(s(0), 0, opens, OutcomeKind::Transient), OPENED);
-    assert!(matches!(succeed(&mut breaker, 5), Recorded::Changed { .. }));
-    assert_eq!(breaker.record(s(5), 0, before, OutcomeKind::Transient), Recorded::Late);
-    assert_eq!((breaker.state(), breaker.snapshot(s(5)).window), (State::Closed, Tally::default()));
+    for after in [builder(), builder().recover_over(secs(10))] {
+        for outcome in [OutcomeKind::Success, OutcomeKind::Transient, OutcomeKind::Throttled, OutcomeKind::Permanent] {
+            let mut breaker = after.failure_threshold(1).build().unwrap();
+            let [before, opens] = [0; 2].map(|_| breaker.try_admit(s(0)).unwrap());
+            assert_eq!(breaker.record(s(0), 0, opens, OutcomeKind::Transient), OPENED);
+            assert!(matches!(succeed(&mut breaker, 5), Recorded::Changed { .. }));
+            let snapshot = breaker.snapshot(s(5));
+            assert_eq!(breaker.record(s(5), 0, before, outcome), Recorded::Late, "{}", snapshot.state);
+            assert_eq!(breaker.snapshot(s(5)), snapshot, "nothing has changed");
+        }
+    }
 }
 
 /// Either probe of two may decide, and the other is late then.
@@ -903,6 +908,8 @@ fn the_defaults_are_those_of_the_page() {
         .dropped_call(DroppedCall::Neutral)
         .mode(Mode::Automatic);
     assert_eq!(defaults, as_on_page);
+    let back = defaults.recover_over(secs(1)).slow_call_rate(9, secs(1)).open_growth(2, secs(9));
+    assert_eq!(back.without_recovery().without_slow_call_rate().without_open_growth(), defaults);
     for row in [
         "| `failure_threshold` | 10 in a row |",
         "| `failure_rate` | 50 % |",

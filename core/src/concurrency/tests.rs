@@ -99,7 +99,10 @@ fn vegas_goes_by_the_calls_that_wait() {
         ],
     );
     check(builder(Algorithm::Vegas).initial(150), &[(100, Success, 150), (100, Success, 162), (100, Throttled, 160)]);
-    check(builder(Algorithm::Vegas).initial(1600).max(9999), &[(100, Success, 1600), (100, Success, 1840)]);
+    for (initial, after) in [(999, 1011), (1000, 1186), (1600, 1840)] {
+        let vegas = builder(Algorithm::Vegas).initial(initial).max(9999);
+        check(vegas, &[(100, Success, initial), (100, Success, after)]);
+    }
     check(builder(Algorithm::Vegas).initial(1), &[(100, Success, 1), (100, Success, 7), (100, Transient, 6)]);
 }
 
@@ -124,7 +127,7 @@ fn gradient2_goes_by_the_gradient_and_leaves_room() {
 
 #[test]
 fn a_probe_runs_at_half_the_limit_and_measures() {
-    for algorithm in [Algorithm::Vegas, Algorithm::Gradient2] {
+    for (algorithm, bearable) in [(Algorithm::Vegas, 178), (Algorithm::Gradient2, 156)] {
         let (mut limit, mut now) = (builder(algorithm).min(8).max(20).build().unwrap(), ms(0));
         for _ in 0..31 {
             assert_eq!(round(&mut limit, &mut now, 100, Success), 20);
@@ -134,6 +137,7 @@ fn a_probe_runs_at_half_the_limit_and_measures() {
         // It takes a quarter of what is measured: 125 ms now count as nothing out of the ordinary.
         assert_eq!(round(&mut limit, &mut now, 200, Success), 20);
         assert_eq!(round(&mut limit, &mut now, 125, Success), 20);
+        assert_eq!([bearable, bearable + 1].map(|latency| round(&mut limit, &mut now, latency, Success)), [20, 19]);
     }
     let (mut limit, mut now) = (builder(Algorithm::Vegas).min(15).max(20).build().unwrap(), ms(0));
     let limits: Vec<_> = (0..40).map(|_| round(&mut limit, &mut now, 100, Success)).collect();

@@ -1,6 +1,13 @@
 //! Tickets of callers that wait by reservation, and what each limit gets back.
 
+extern crate std;
+
+use core::task::Waker;
 use core::time::Duration;
+use std::string::ToString;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::Wake;
 
 use super::*;
 use crate::rate_limit::Quota;
@@ -125,6 +132,7 @@ fn all_is_taken_at_once_or_nothing_is() {
     assert_eq!(full(&limits, ms(0)), [1, 2]);
 
     let grant = limits.try_take(ms(0), [1, 2]).unwrap();
+    assert!(grant.has_slot());
     assert_eq!(limits.try_take(ms(0), [0, 0]).unwrap_err(), Missing::Slot(ms(18_000)));
     limits.give_back(ms(0), grant);
     assert_eq!(full(&limits, ms(0)), [1, 2]);
@@ -140,6 +148,48 @@ fn all_is_taken_at_once_or_nothing_is() {
         .with_concurrency_limit(at_once(1));
     assert_eq!(paced.try_take(ms(0), [1, 1]).unwrap_err(), Missing::Tokens(ms(2000)));
     assert_eq!((full(&paced, ms(0)), paced.concurrency_limit().unwrap().in_flight()), ([1, 2], 0));
+}
+
+#[test]
+fn each_limit_can_be_changed_and_none_is_there_that_was_not_added() {
+    let mut limits = Limits::from(ten_per_second(5)).with_concurrency_limit(at_once(1));
+    limits.rate_limits_mut().unwrap().block_until(ms(500));
+    assert_eq!(limits.available(ms(0)), [0]);
+    limits.concurrency_limit_mut().unwrap().set_bounds(2, 2).unwrap();
+    assert_eq!(limits.concurrency_limit().unwrap().limit(), 2);
+    let mut unlimited = Limits::<1>::none();
+    assert!(unlimited.rate_limits_mut().is_none() && unlimited.concurrency_limit_mut().is_none());
+    assert!(!unlimited.try_take(ms(0), [1]).unwrap().has_slot());
+}
+
+#[test]
+fn a_refusal_says_what_the_limit_behind_it_says() {
+    let never = rate_limit::Refusal::Never { tokens: 3, burst: 2 };
+    let by = RefusedBy { limit: 1, refusal: never };
+    assert_eq!(
+        [Refusal::from(never), Refusal::from(by)].map(|refusal| refusal.to_string()),
+        [(); 2].map(|()| never.to_string())
+    );
+    let full = crate::concurrency::Refusal { in_flight: 1, limit: 1, at_latest: ms(9) };
+    assert_eq!(Refusal::from(full).to_string(), full.to_string());
+}
+
+/// Counts how often it is woken.
+struct Count(AtomicU32);
+
+impl Wake for Count {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn who_has_to_ask_again_is_woken_and_who_left_is_not() {
+    for (let_go, want) in [(Woken::Wake as fn(Waker) -> Woken, 1), (Woken::Forget, 0)] {
+        let count = Arc::new(Count(AtomicU32::new(0)));
+        let_go(Waker::from(Arc::clone(&count))).let_go();
+        assert_eq!((count.0.load(Ordering::Relaxed), Arc::strong_count(&count)), (want, 1));
+    }
 }
 
 #[test]

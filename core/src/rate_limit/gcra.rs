@@ -1,6 +1,8 @@
 //! The generic cell rate algorithm (ITU-T I.371, Annex A) as pure functions over the one word of a bucket's state:
 //! when it will be full again, in units of its quota. Every form of the bucket is a place to keep that word.
 
+use core::cmp;
+
 use super::{Quota, Refusal};
 use crate::time::Instant;
 
@@ -95,7 +97,7 @@ impl Quota {
         let missing = full_at.saturating_sub(self.units_passed(now));
         let there = i128::from(self.capacity()) - i128::from(missing);
         let there = (there * i128::from(to.unit_cost())).div_euclid(i128::from(self.unit_cost()));
-        let missing = u64::try_from(i128::from(to.capacity()) - there).unwrap_or(if there > 0 { 0 } else { u64::MAX });
+        let missing = u64::try_from(cmp::max(0, i128::from(to.capacity()) - there)).unwrap_or(u64::MAX);
         if missing == 0 { 0 } else { to.units_begun(now).saturating_add(missing) }
     }
 }

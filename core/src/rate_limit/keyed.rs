@@ -167,6 +167,7 @@ mod tests {
         assert!(table.is_empty(s(0)));
         assert_eq!(table.try_acquire(s(0), &'b', 1), Ok(()));
         assert_eq!((table.len(s(0)), table.len(s(10))), (1, 0));
+        assert_eq!((table.is_empty(s(0)), table.is_empty(s(10))), (false, true));
         assert_eq!((table.available(s(0), &'a'), table.available(s(0), &'b')), (1, 0));
     }
 

@@ -66,3 +66,22 @@ impl Default for Level {
         Self::FULL
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rate_limit::TokenBucket;
+
+    #[test]
+    fn it_is_a_bucket_that_is_told_its_quota() {
+        let quota = Quota::per_second(10).and_then(|quota| quota.with_burst(5)).unwrap();
+        let (mut level, mut bucket) = (Level::default(), TokenBucket::new(quota));
+        for (millis, n) in [(0, 2), (0, 3), (0, 1), (150, 1), (150, 1), (400, 0), (400, 6), (2000, 1)] {
+            let now = Instant::from_nanos(millis * 1_000_000);
+            assert_eq!(level.try_acquire(&quota, now, n), bucket.try_acquire(now, n), "{n} at {now}");
+            assert_eq!(level.available(&quota, now), bucket.available(now), "{n} at {now}");
+            assert_eq!(level.full_at(&quota) - now, bucket.snapshot(now).full_in, "{n} at {now}");
+            assert!(!level.is_full(&quota, now) && level.is_full(&quota, level.full_at(&quota)));
+        }
+    }
+}

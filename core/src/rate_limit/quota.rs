@@ -238,3 +238,27 @@ const fn gcd(mut a: u64, mut b: u64) -> u64 {
     }
     a
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What keeps the search of [`Quota::instant_at`] to a few nanoseconds.
+    #[test]
+    fn the_inverse_has_as_many_places_as_fit() {
+        for (tokens, nanos, burst) in [
+            (1, 1, 1),
+            (2, 3, 1),
+            (3, 1_000_000_000, 1),
+            (7, 10, 2),
+            (9_999, 1_000_000_000, 5),
+            (1, 86_400_000_000_000, u32::MAX),
+            (4, u64::MAX, 1),
+            (7, u64::MAX, u32::MAX),
+        ] {
+            let quota = Quota::new(tokens, Duration::from_nanos(nanos)).and_then(|quota| quota.with_burst(burst));
+            let inverse = quota.unwrap().inverse;
+            assert!((1 << 62..=1 << 63).contains(&inverse), "{inverse} for {tokens} per {nanos} ns");
+        }
+    }
+}

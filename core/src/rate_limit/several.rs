@@ -279,6 +279,49 @@ mod tests {
     }
 
     #[test]
+    fn what_is_there_now_is_reserved_in_each_or_in_none() {
+        let mut limits = limits();
+        let held = limits.reserve_now(ms(0), [1, 40]).unwrap();
+        assert_eq!((held.ready_at(), limits.available(ms(0))), (ms(0), [1, 10]));
+        for missing in [[2, 1], [1, 11], [3, 0], [0, 51]] {
+            assert_eq!(limits.reserve_now(ms(0), missing), None, "{missing:?}");
+        }
+        assert_eq!(limits.available(ms(0)), [1, 10]);
+        limits.cancel(ms(0), held);
+        assert_eq!(limits.available(ms(0)), [2, 50]);
+    }
+
+    #[test]
+    fn when_there_is_room_is_told_for_the_last_to_have_it() {
+        let mut limits = limits();
+        assert_eq!(limits.try_acquire(ms(0), [2, 50]), Ok(()));
+        for (weights, want) in [([1, 1], 100), ([1, 20], 200), ([2, 5], 200), ([0, 50], 500)] {
+            assert_eq!(limits.ready_at(ms(0), weights), Ok(Some(ms(want))), "{weights:?}");
+        }
+        let never = RefusedBy { limit: 0, refusal: Refusal::Never { tokens: 3, burst: 2 } };
+        assert_eq!(limits.ready_at(ms(0), [3, 0]), Err(never));
+        for (tokens, want) in [([3, 60], 600), ([7, 60], 700), ([0, 0], 0)] {
+            assert_eq!(limits.ready_at_after(ms(0), tokens), Some(ms(want)), "{tokens:?}");
+        }
+        limits.block_until(Instant::MAX);
+        assert_eq!((limits.ready_at(ms(0), [0, 1]), limits.ready_at_after(ms(0), [0, 1])), (Ok(None), None));
+        assert_eq!(limits.blocked_until(), Instant::MAX);
+    }
+
+    #[test]
+    fn a_reservation_gives_something_back_as_long_as_one_limit_does() {
+        let mut limits = limits();
+        let [first, second] = [0; 2].map(|_| limits.reserve(ms(0), [1, 20], Instant::MAX).unwrap());
+        for (now, want) in [(0, [true; 2]), (99, [true; 2]), (199, [true; 2]), (200, [false, true])] {
+            assert_eq!([&first, &second].map(|held| limits.is_refundable(ms(now), held)), want, "{now}");
+        }
+        for limit in limits.limits_mut() {
+            limit.set_quota(ms(0), limit.quota());
+        }
+        assert!(!limits.is_refundable(ms(0), &second));
+    }
+
+    #[test]
     fn a_reservation_that_would_be_late_takes_nothing() {
         let mut limits = limits();
         assert_eq!(limits.try_acquire(ms(0), [0, 50]), Ok(()));
@@ -293,6 +336,8 @@ mod tests {
         let held = limits.reserve(ms(0), [1, 50], Instant::MAX).unwrap();
         limits.commit(ms(0), held, [1, 12]);
         assert_eq!(limits.available(ms(0)), [1, 38]);
+        limits.debit(ms(0), [1, 8]);
+        assert_eq!(limits.available(ms(0)), [0, 30]);
         limits.block_until(ms(1000));
         assert_eq!(limits.available(ms(0)), [0, 0]);
     }

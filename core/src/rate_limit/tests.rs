@@ -1,8 +1,13 @@
 //! Tables and scripts for one bucket. Properties against an exact model are in the package `steadfast-tests`.
 
-use core::time::Duration;
+extern crate std;
 
-use super::{Quota, Refusal, TokenBucket};
+use core::time::Duration;
+use std::format;
+use std::string::ToString;
+use std::vec::Vec;
+
+use super::{Quota, Refusal, RefusedBy, TokenBucket};
 use crate::settings::{InvalidSetting, Value};
 use crate::time::Instant;
 
@@ -64,6 +69,48 @@ fn a_third_of_a_second_is_not_a_whole_number_of_nanoseconds() {
     let bucket = TokenBucket::new(Quota::per_second(3).unwrap());
     let third = Instant::from_nanos(333_333_334);
     check(bucket, &[(ms(0), 1, Ok(())), (ms(333), 1, not_yet(third)), (third, 1, Ok(()))]);
+}
+
+#[test]
+fn halves_and_thirds_of_a_nanosecond_are_exact_after_thirty_years() {
+    let late = |nanos| Instant::from_nanos(1_000_000_000_000_000_000 + nanos);
+    for (tokens, nanos) in
+        [(3, 1_000_000_000), (12, 1_000_000_000), (3, 3_500_000_003), (2, 3_000_000_001), (4, 2_000_000_003)]
+    {
+        let quota = Quota::new(tokens, Duration::from_nanos(nanos)).and_then(|quota| quota.with_burst(tokens)).unwrap();
+        let script = [
+            (late(0), tokens, Ok(())),
+            (late(0), tokens, not_yet(late(nanos))),
+            (late(nanos - 1), tokens, not_yet(late(nanos))),
+            (late(nanos), tokens, Ok(())),
+        ];
+        check(TokenBucket::new(quota), &script);
+    }
+}
+
+#[test]
+fn a_bucket_that_is_just_full_gives_no_part_of_a_token_beyond_its_burst() {
+    // Three and a half units pass in a nanosecond. At 3 ns the two tokens are back for a seventh of one, and that is lost.
+    let quota = Quota::new(7, Duration::from_nanos(10)).and_then(|quota| quota.with_burst(2)).unwrap();
+    let ns = Instant::from_nanos;
+    check(
+        TokenBucket::new(quota),
+        &[(ns(0), 2, Ok(())), (ns(3), 1, Ok(())), (ns(3), 1, not_yet(ns(4))), (ns(4), 1, Ok(()))],
+    );
+}
+
+#[test]
+fn a_refusal_is_one_sentence() {
+    for (refusal, want) in [
+        (Refusal::not_yet(Some(ms(1500))), "rate limit: nothing left until 1.5s"),
+        (Refusal::Never { tokens: 6, burst: 5 }, "rate limit: 6 tokens at once is more than the burst of 5, ever"),
+        (Refusal::LineFull { waiting: 9 }, "rate limit: 9 wait in line already, as many as may"),
+        (Refusal::TableFull { retry_at: ms(2000) }, "rate limit: no place for another key until 2s"),
+    ] {
+        assert_eq!(refusal.to_string(), want);
+        let by = RefusedBy { limit: 1, refusal };
+        assert_eq!(by.to_string(), format!("limit 1: {want}"));
+    }
 }
 
 #[test]
@@ -147,6 +194,58 @@ fn a_waiting_reservation_comes_back_as_far_as_the_burst_has_room() {
     }
 }
 
+#[derive(Debug)]
+enum Step {
+    /// Reserves so many tokens.
+    Reserve(u32),
+    /// Settles the reservation of this number, the first is 0, of which so many were used.
+    Commit(usize, u32),
+}
+
+/// All at 0, with a bucket of ten: what is there in the end?
+fn check_settled(script: &[Step], want: u32) {
+    let mut bucket = ten_per_second(10);
+    let mut held = Vec::new();
+    for step in script {
+        match *step {
+            Step::Reserve(n) => held.push(Some(bucket.reserve(ms(0), n, Instant::MAX).unwrap())),
+            Step::Commit(number, used) => bucket.commit(ms(0), held[number].take().unwrap(), used),
+        }
+    }
+    assert_eq!(bucket.available(ms(0)), want, "{script:?}");
+}
+
+#[test]
+fn what_comes_back_hangs_on_what_was_taken_and_given_back_since() {
+    use Step::{Commit, Reserve};
+    // In reverse order all of it does.
+    check_settled(&[Reserve(4), Reserve(6), Commit(1, 0), Commit(0, 0)], 10);
+    // Out of order, what others gave back counts as if it had lain before.
+    check_settled(&[Reserve(3), Reserve(3), Reserve(3), Commit(1, 0), Commit(0, 0)], 4);
+    // Who waits until 200 ms and goes leaves its place to those before it; who stays with one token needs room for it.
+    check_settled(&[Reserve(4), Reserve(8), Commit(1, 0), Reserve(1), Commit(0, 0)], 9);
+    check_settled(&[Reserve(4), Reserve(8), Commit(1, 1), Reserve(1), Commit(0, 0)], 6);
+}
+
+#[test]
+fn it_tells_whether_anything_would_come_back() {
+    let mut bucket = ten_per_second(10);
+    let [first, second] = [0; 2].map(|_| bucket.reserve(ms(0), 2, Instant::MAX).unwrap());
+    for (now, want) in [(0, [true; 2]), (199, [true; 2]), (200, [false, true])] {
+        assert_eq!([&first, &second].map(|held| bucket.is_refundable(ms(now), held)), want, "{now}");
+    }
+}
+
+#[test]
+fn the_turn_of_the_last_in_line_may_be_beyond_the_burst() {
+    let mut bucket = ten_per_second(5);
+    assert_eq!(bucket.try_acquire(ms(0), 3), Ok(()));
+    for (tokens, want) in [(0, 0), (2, 0), (3, 100), (50, 4800)] {
+        assert_eq!(bucket.ready_at_after(ms(0), tokens), Some(ms(want)), "{tokens}");
+    }
+    assert_eq!(bucket.ready_at_after(ms(0), u64::MAX), None);
+}
+
 #[test]
 fn nothing_passes_before_the_server_says_so() {
     let mut bucket = ten_per_second(5);
@@ -206,6 +305,18 @@ fn a_slow_quota_with_a_huge_burst_neither_wraps_nor_stops() {
 }
 
 #[test]
+fn a_quota_is_per_what_it_says() {
+    for (quota, secs) in [
+        (Quota::per_second(7), 1),
+        (Quota::per_minute(7), 60),
+        (Quota::per_hour(7), 3_600),
+        (Quota::per_day(7), 86_400),
+    ] {
+        assert_eq!(quota, Quota::new(7, Duration::from_secs(secs)));
+    }
+}
+
+#[test]
 fn a_quota_that_cannot_be_is_refused_by_name() {
     let second = Duration::from_secs(1);
     for (got, setting, value) in [
@@ -224,7 +335,10 @@ fn a_quota_that_cannot_be_is_refused_by_name() {
         }
     }
     let longest = Duration::from_nanos(u64::MAX);
-    for (tokens, period) in [(1, longest), (u32::MAX, longest), (1_000_000_000, second)] {
+    let quarter = Duration::from_nanos(u64::MAX / 4 + 1);
+    for (tokens, period) in
+        [(1, longest), (4, longest), (7, longest), (u32::MAX, longest), (7, quarter), (1_000_000_000, second)]
+    {
         assert!(Quota::new(tokens, period).unwrap().with_burst(u32::MAX).is_ok());
     }
 }
@@ -306,6 +420,26 @@ fn another_quota_does_not_undo_a_block() {
             other => panic!("{other:?}"),
         }
     }
+    // Nor does a slower one make it longer.
+    let mut bucket = ten_per_second(10);
+    bucket.block_until(ms(1000));
+    bucket.set_quota(ms(100), Quota::per_second(1).and_then(|quota| quota.with_burst(10)).unwrap());
+    assert_eq!([1, 2].map(|n| bucket.ready_at(ms(100), n)), [Ok(Some(ms(1000))), Ok(Some(ms(2000)))]);
+}
+
+/// Would catch: a block that has hidden what was spent before it, and is over when the quota changes.
+#[test]
+fn another_quota_does_not_forget_what_was_spent_before_a_block() {
+    for change_at in [ms(990), ms(1000), ms(1001), ms(1200)] {
+        let mut bucket = ten_per_second(10);
+        assert_eq!(bucket.try_acquire(ms(850), 10), Ok(()));
+        bucket.block_until(ms(1000));
+        let (quota, available) = (bucket.quota(), bucket.available(ms(1200)));
+        bucket.set_quota(change_at, quota);
+        assert_eq!((available, bucket.available(ms(1200))), (3, 3), "changed at {change_at}");
+        let blocked_until = if change_at < ms(1000) { ms(1000) } else { Instant::EPOCH };
+        assert_eq!(bucket.blocked_until(), blocked_until, "changed at {change_at}");
+    }
 }
 
 #[test]
@@ -323,6 +457,11 @@ fn a_snapshot_goes_on_where_it_was_on_another_clock() {
         let old = bucket.try_acquire(ms(100 + later), 1).is_ok();
         assert_eq!(restored.try_acquire(ms(5100 + later), 1).is_ok(), old, "{later} ms later");
     }
+    // With nothing but a debt, and with nothing at all.
+    let mut bucket = ten_per_second(10);
+    assert_eq!(bucket.try_acquire(ms(0), 7), Ok(()));
+    let restored = TokenBucket::restore(bucket.quota(), ms(5100), bucket.snapshot(ms(100)));
+    assert_eq!([5100, 5500].map(|at| restored.available(ms(at))), [4, 8]);
     let full = ten_per_second(10).snapshot(ms(70));
     assert_eq!(TokenBucket::restore(bucket.quota(), ms(0), full).available(ms(0)), 10);
 }

@@ -136,12 +136,14 @@ impl TokenBucket {
     /// debt is still owed. What a server blocked stays blocked. Reservations keep the times they were told, give nothing
     /// back any more, and do not count under a faster quota: those who take what comes in may meet them.
     pub fn set_quota(&mut self, now: Instant, quota: Quota) {
-        // What the block alone has set is no debt: it is set anew below, by the new quota.
-        let debt = if self.full_at > self.floor() { self.full_at } else { 0 };
+        // What a block alone has set is no debt while it lasts: it is set anew below, by the new quota. Once it is over
+        // it has to do for what was spent before it, which it may have hidden.
+        let is_blocked = self.blocked_until > now;
+        let debt = if is_blocked && self.full_at == self.floor() { 0 } else { self.full_at };
         self.full_at = self.quota.convert(debt, now, &quota);
         self.quota = quota;
         self.epoch = self.epoch.wrapping_add(1);
-        if self.blocked_until > now {
+        if is_blocked {
             self.block_until(self.blocked_until);
         } else {
             self.blocked_until = Instant::EPOCH;

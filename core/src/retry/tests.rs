@@ -197,7 +197,8 @@ fn retry_with_full_jitter() -> Retry {
 }
 
 #[test]
-fn no_attempts_at_all_are_refused_by_name() {
+fn attempts_are_as_many_as_was_said_and_none_at_all_are_refused_by_name() {
+    assert_eq!([retry(), Retry::default()].map(|retry| retry.max_attempts()), [3, 4]);
     let error = Retry::builder().max_attempts(0).build().unwrap_err();
     assert_eq!(error, InvalidSetting::count("max_attempts", 0, "at least 1"));
 }

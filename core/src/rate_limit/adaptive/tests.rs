@@ -101,6 +101,27 @@ fn a_heavy_call_is_admitted_when_the_bucket_is_full_and_leaves_a_debt() {
     assert_eq!(limit.try_acquire(retry_at, 1), Ok(()));
 }
 
+#[test]
+fn a_call_waits_for_as_many_tokens_as_it_weighs() {
+    let mut limit = throttled_at(10);
+    let interval = limit.interval().unwrap();
+    while limit.try_acquire(ms(9000), 1).is_ok() {}
+    for n in 1..6 {
+        let Err(Refusal::NotYet { retry_at }) = limit.try_acquire(ms(9000), n) else { panic!("there is none") };
+        let waits = retry_at - ms(9000);
+        assert!(waits > interval * (n - 1) && waits <= interval * n, "{waits:?} for {n} of {interval:?}");
+    }
+}
+
+#[test]
+fn what_ends_after_a_pause_is_measured_over_all_of_it() {
+    for (millis, tokens, want) in [(500, 8, 12_800_000_000), (2000, 8, 3_200_000_000), (10_000, 50, 4_000_000_000)] {
+        let mut limit = AdaptiveRate::new(ms(0));
+        limit.record(ms(millis), tokens, Success);
+        assert_eq!(limit.measured.rate, want, "{tokens} after {millis} ms");
+    }
+}
+
 /// `SplitMix64`, a generator.
 fn random(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);

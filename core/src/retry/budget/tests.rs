@@ -53,9 +53,9 @@ fn ratio_counts_answers_and_nothing_else() {
 #[test]
 fn ratio_lets_those_who_were_told_when_come_back_for_nothing() {
     let mut budget = Budget::default();
-    for _ in 0..100 {
-        let charge = budget.withdraw(s(100), 0, Cause::ToldWhen).unwrap();
-        budget.refund(s(100), charge);
+    for end in [Budget::abandon, Budget::refund] {
+        let charges: Vec<_> = (0..100).map(|_| budget.withdraw(s(100), 0, Cause::ToldWhen).unwrap()).collect();
+        charges.into_iter().for_each(|charge| end(&mut budget, s(100), charge));
     }
     assert_eq!(paid(&mut budget, s(100), Cause::Transient).len(), 2, "the reserve is untouched");
 }
@@ -170,6 +170,13 @@ fn a_retry_that_succeeds_gives_back_what_it_cost() {
         let _spent = spend(&mut budget);
         calls(&mut budget, s(0), successes, Success);
         assert_eq!(spend(&mut budget).len(), want, "{successes}");
+    }
+    // Or as much as was said.
+    for (gain, want) in [(0, 0), (14, 1), (28, 2)] {
+        let mut budget = Budget::quota().success_gain(gain).build().unwrap();
+        let _spent = spend(&mut budget);
+        calls(&mut budget, s(0), 1, Success);
+        assert_eq!(spend(&mut budget).len(), want, "{gain}");
     }
     // What was never started comes back whole, and what was dropped does not.
     let mut budget = Budget::aws_standard_2_0();
