@@ -87,7 +87,7 @@ fn promise_1_never_over() {
         match event {
             Event::AttemptStarted { .. } => in_flight += 1,
             Event::AttemptEnded { .. } | Event::AttemptTimedOut { .. } | Event::AttemptCancelled { .. } => {
-                in_flight -= 1
+                in_flight -= 1;
             }
             _ => {}
         }
