@@ -105,7 +105,7 @@ impl Run {
         seed: u64,
         readings: u32,
     ) -> Result<(), String> {
-        let mut now = time::Instant::EPOCH;
+        let (mut now, mut idle) = (time::Instant::EPOCH, 0);
         loop {
             let (kind, payload) = frames.recv_timeout(PATIENCE).map_err(|error| {
                 let last = self.said.lines().last().unwrap_or("nothing");
@@ -127,7 +127,12 @@ impl Run {
                         payload.try_into().map(u64::from_le_bytes).map_err(|_| "a time of other than 8 bytes")?;
                     let until = (micros != u64::MAX).then(|| time::Instant::from_nanos(micros.saturating_mul(1_000)));
                     let first = until.into_iter().chain(self.server.next_arrival()).min();
-                    now = now.max(first.ok_or("it waits for ever")?);
+                    let next = now.max(first.ok_or("it waits for ever")?);
+                    idle = if next == now { idle + 1 } else { 0 };
+                    if idle > 100 {
+                        return Err(format!("it spins at {now}"));
+                    }
+                    now = next;
                     let arrived = self.server.arrived(now);
                     tell(line, now, &arrived)?;
                 }
