@@ -93,7 +93,7 @@ fn low_byte(word: u32) -> u8 {
 
 /// Reads a register of 32 bits of the machine.
 pub fn read_register(address: usize) -> u32 {
-    // SAFETY: callers name registers, which are aligned and have no effect on memory.
+    // SAFETY: callers name registers, or what nobody uses of the stack; both are aligned.
     unsafe { core::ptr::read_volatile(address as *const u32) }
 }
 

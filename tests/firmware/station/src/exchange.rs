@@ -106,7 +106,7 @@ impl Head {
 }
 
 fn number(digits: &[u8]) -> Option<u32> {
-    str::from_utf8(digits).ok()?.parse().ok()
+    core::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 impl<const N: usize> Text<N> {
@@ -121,7 +121,7 @@ impl<const N: usize> Text<N> {
     }
 
     fn as_str(&self) -> &str {
-        str::from_utf8(self.bytes()).unwrap_or_default()
+        core::str::from_utf8(self.bytes()).unwrap_or_default()
     }
 
     /// Adds a byte if there is room.

@@ -13,7 +13,9 @@ fn main() -> ! {
     let stack = Stack::paint();
     board::init();
     let (seed, readings) = told::hello();
-    let tally = told::block_on(steadfast_station::run(&EmbassyTimer, &told::Serial, &told::Serial, seed, readings));
+    let station = steadfast_station::run(&EmbassyTimer, &told::Serial, &told::Serial, seed, readings);
+    told::text(wire::NOTED, format_args!("size_of station {}", size_of_val(&station)));
+    let tally = told::block_on(station);
     for (name, bytes) in steadfast_station::SIZES {
         told::text(wire::NOTED, format_args!("size_of {name} {bytes}"));
     }
