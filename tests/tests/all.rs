@@ -11,6 +11,7 @@ mod circuit_breaker;
 mod client;
 mod extremes;
 mod faulty_server;
+mod firmware;
 mod hedge;
 mod limits;
 mod line;

@@ -1,0 +1,123 @@
+//! A sensor station: reads, reports over a link that fails, waits, gives up, recovers, and says at each step what it does.
+//!
+//! The same code runs as firmware and on the host that plays the other end of the link, over two implementations of
+//! [`Link`], [`Log`] and the core's [`Timer`]. Given the same seed and the same answers, both say the same, byte for byte.
+//!
+//! | Setting | Here | Why |
+//! | --- | --- | --- |
+//! | rate limit | 2 a second, 4 at once | the station reads faster than that, so it waits |
+//! | attempt timeout | 2 s | a link that stays silent is found out |
+//! | circuit breaker | opens after 5 failures in a row, for 10 s | an outage opens it within a few readings |
+//! | deadline | 15 s | no reading is worth more |
+#![no_std]
+
+mod exchange;
+mod tally;
+pub mod wire;
+
+use core::cell::RefCell;
+use core::fmt;
+use core::future::Future;
+use core::mem::size_of;
+use core::time::Duration;
+
+use steadfast_core::circuit_breaker::CircuitBreaker;
+use steadfast_core::limits::Ticket;
+use steadfast_core::pipeline::{Call, CallOptions, Pipeline};
+use steadfast_core::rate_limit::{Quota, TokenBucket};
+use steadfast_core::rejected::Rejected;
+use steadfast_core::retry::Retry;
+use steadfast_core::retry::budget::Budget;
+use steadfast_core::run::{CallError, Runner};
+use steadfast_core::settings::InvalidSetting;
+use steadfast_core::time::{Instant, Timer};
+use steadfast_http::idempotency;
+
+pub use exchange::Text;
+pub use tally::Tally;
+
+/// A serial line: bytes out, bytes in, and nobody says which are lost.
+pub trait Link {
+    /// Sends all of it.
+    fn send(&self, bytes: &[u8]);
+    /// The next byte that arrives. Dropping the future loses none.
+    fn receive(&self) -> impl Future<Output = u8>;
+    /// Forgets whatever has arrived.
+    fn discard(&self);
+}
+
+/// Where the station says what it does.
+pub trait Log {
+    /// One line, of what happened at that time.
+    fn line(&self, now: Instant, what: fmt::Arguments<'_>);
+}
+
+/// The policies of the [module](self).
+///
+/// # Errors
+/// None, with these settings.
+pub fn pipeline() -> Result<Pipeline, InvalidSetting> {
+    Pipeline::builder()
+        .deadline(Duration::from_secs(15))
+        .attempt_timeout(Duration::from_secs(2))
+        .rate_limit(TokenBucket::new(Quota::per_second(2)?.with_burst(4)?))
+        .circuit_breaker(CircuitBreaker::builder().failure_threshold(5).open_for(Duration::from_secs(10)).build()?)
+        .build()
+}
+
+/// Reports so many readings, or as many as get through, and tells what it saw on the way.
+///
+/// # Errors
+/// If the policies' settings contradict each other.
+pub async fn run(
+    timer: &impl Timer,
+    link: &impl Link,
+    log: &impl Log,
+    seed: u64,
+    readings: u32,
+) -> Result<Tally, InvalidSetting> {
+    let pipeline = RefCell::new(pipeline()?);
+    let witness = tally::Witness::new(log);
+    let runner = Runner { pipeline: &pipeline, timer, observer: &witness };
+    // By the time and not by how often it was asked: a wake too many must not change what is decided after it.
+    let entropy = || mix(seed ^ timer.now().as_nanos());
+    let options = CallOptions::new(idempotency::of_method(b"PUT"));
+    let mut millidegrees = 21_000;
+    for number in 1..=readings {
+        // A random walk, a tenth of a degree at most each step.
+        millidegrees += i32::from(mix(seed.wrapping_add(number.into())).to_le_bytes()[0]) * 200 / 255 - 100;
+        log.line(timer.now(), format_args!("reading {number} is {millidegrees} m°C"));
+        let attempt = |attempt| exchange::put(link, number, millidegrees, attempt);
+        let called = runner.call(options, entropy, exchange::Answer::outcome, attempt).await;
+        let mut next = timer.now() + Duration::from_millis(200);
+        if let Err(CallError { rejected, .. }) = called {
+            log.line(timer.now(), format_args!("reading {number} is lost: {rejected}"));
+            witness.lost();
+            // No other refusal says that the next reading would fare as badly.
+            if let Rejected::CircuitOpen { retry_at, .. } = rejected {
+                next = retry_at;
+            }
+        }
+        timer.sleep_until(next).await;
+    }
+    Ok(witness.tally())
+}
+
+/// What each state machine takes of RAM, on the processor that this is built for.
+pub const SIZES: [(&str, usize); 6] = [
+    ("TokenBucket", size_of::<TokenBucket>()),
+    ("CircuitBreaker", size_of::<CircuitBreaker>()),
+    ("Retry", size_of::<Retry>()),
+    ("Budget", size_of::<Budget>()),
+    ("Call", size_of::<Call<Ticket>>()),
+    ("Pipeline", size_of::<Pipeline>()),
+];
+
+/// A number that looks random, from one that need not. (Steele, Lea and Flood, "Fast splittable pseudorandom number
+/// generators", 2014: the finalizer of SplitMix64.)
+pub const fn mix(seed: u64) -> u64 {
+    let mut z = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
