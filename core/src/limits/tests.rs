@@ -170,7 +170,7 @@ fn a_refusal_says_what_the_limit_behind_it_says() {
         [Refusal::from(never), Refusal::from(by)].map(|refusal| refusal.to_string()),
         [(); 2].map(|()| never.to_string())
     );
-    let full = crate::concurrency::Refusal { in_flight: 1, limit: 1, at_latest: ms(9) };
+    let full = concurrency::Refusal { in_flight: 1, limit: 1, at_latest: ms(9) };
     assert_eq!(Refusal::from(full).to_string(), full.to_string());
 }
 
