@@ -348,6 +348,12 @@ fn a_clock_that_steps_back_wedges_nothing() {
     assert_eq!(count(&mut budget, s(510)), 0);
     calls(&mut budget, s(510), 5, Success);
     assert_eq!(count(&mut budget, s(510)), 1);
+    for back in [500, 1_500, 500_000].map(Duration::from_millis) {
+        let mut budget = Budget::ratio().reserve(0, secs(1)).build().unwrap();
+        calls(&mut budget, far, 100, Success);
+        assert!(budget.withdraw(Instant::EPOCH + back, 0, Cause::Hedge).is_ok(), "{back:?}");
+        assert_eq!(count(&mut budget, s(10) + back), 0, "{back:?}");
+    }
     // A step of a whole window is still a short one.
     for (back, want) in [(90, 10), (89, 0)] {
         let mut budget = Budget::ratio().reserve(0, secs(1)).build().unwrap();
