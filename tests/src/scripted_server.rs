@@ -34,6 +34,10 @@ use tokio::sync::oneshot;
 /// Far longer than anything here takes, so that a hang fails instead of hanging the run.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How long a connection may take: longer than anybody waits for its end, so that this is not taken for the client's
+/// doing, and not for ever, so that a client that waits for what does not come is told.
+const LONGEST: Duration = Duration::from_secs(60);
+
 /// What the server does next on a connection.
 #[derive(Clone, Debug)]
 pub enum Step {
@@ -195,7 +199,7 @@ async fn accept(listener: TcpListener, scripts: Vec<Vec<Step>>, seen: &Arc<Seen>
         let seen = Arc::clone(seen);
         tokio::spawn(async move {
             // That it fails when the client has left already is fine: it wanted nothing more.
-            let _ = play(BufReader::new(stream), script, &seen).await;
+            let _ = tokio::time::timeout(LONGEST, play(BufReader::new(stream), script, &seen)).await;
             seen.open.fetch_sub(1, Ordering::SeqCst);
         });
     }

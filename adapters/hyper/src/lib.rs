@@ -12,9 +12,8 @@
 //! | `smol` | `HyperSmolTransport` | its own: no task and no thread; works on any executor |
 //! | `tokio-rustls`, `smol-rustls` | the same, with `https://` | certificates are trusted as the platform trusts them |
 //!
-//! They speak HTTP/1.1, and bring no opinion: they follow no redirect and repeat no request that may have left. A request
-//! that turns out to have been given to a connection that the server had closed, before a byte of it was written, goes
-//! to the next connection: it was never sent.
+//! They speak HTTP/1.1, and bring no opinion: they follow no redirect, and repeat no request that may have left. A kept
+//! connection that the server has closed is found out before a request is written to it, and another one is taken.
 //!
 //! The exchange is over when its future, or the response's body, is dropped: its connection is then closed, since the
 //! rest of the response is still to come on it.

@@ -63,24 +63,15 @@ impl HyperSmolTransport {
 
     async fn exchange(self, mut request: Request<RequestBody>) -> Result<Response<HyperSmolBody>, TransportError> {
         let origin = prepare(&mut request).map_err(TransportError::never_sent)?;
-        loop {
-            let idle = self.pool.take(&origin);
-            let reused = idle.is_some();
-            let mut connection = match idle {
-                Some(connection) => connection,
-                None => self.connect(&origin).await.map_err(TransportError::never_sent)?,
-            };
-            match connection.send(request).await {
-                Ok(response) => {
-                    return Ok(response.map(|body| HyperSmolBody::new(body, connection, origin, self.pool)));
-                }
-                Err(mut error) => match error.take_message() {
-                    // Not a byte of it was written: the server closed the connection while it was idle.
-                    Some(unsent) if reused => request = unsent,
-                    Some(_) => return Err(TransportError::never_sent(error.into_error())),
-                    None => return Err(TransportError::maybe_processed(error.into_error())),
-                },
-            }
+        let mut connection = match self.pool.take(&origin) {
+            Some(connection) => connection,
+            None => self.connect(&origin).await.map_err(TransportError::never_sent)?,
+        };
+        match connection.send(request).await {
+            Ok(response) => Ok(response.map(|body| HyperSmolBody::new(body, connection, origin, self.pool))),
+            // hyper hands the request back if it wrote not a byte of it.
+            Err(error) if error.message().is_some() => Err(TransportError::never_sent(error.into_error())),
+            Err(error) => Err(TransportError::maybe_processed(error.into_error())),
         }
     }
 

@@ -1,9 +1,35 @@
 //! One suite that every [`Transport`] passes, against a server that plays each case byte by byte.
 //!
-//! ```ignore
-//! struct MyStack;
-//! impl Stack for MyStack { /* its runtime, its timer, its transport */ }
-//! steadfast_tests::transport_conformance!(MyStack);
+//! ```
+//! use std::future::Future;
+//! use steadfast::{HyperSmolTransport, SmolTimer};
+//! use steadfast_tests::conformance::transport::{self, Stack, Task};
+//!
+//! struct OnSmol;
+//!
+//! impl Stack for OnSmol {
+//!     type Transport = HyperSmolTransport;
+//!     type Timer = SmolTimer;
+//!
+//!     fn run<F: Future>(future: F) -> F::Output {
+//!         smol::block_on(future)
+//!     }
+//!
+//!     fn transport() -> HyperSmolTransport {
+//!         HyperSmolTransport::new().expect("no TLS is set up")
+//!     }
+//!
+//!     fn timer() -> SmolTimer {
+//!         SmolTimer::new()
+//!     }
+//!
+//!     fn spawn<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> Task<T> {
+//!         Box::pin(smol::spawn(future))
+//!     }
+//! }
+//!
+//! // One case. `steadfast_tests::transport_conformance!(OnSmol)` makes a test of each.
+//! transport::methods_and_targets::<OnSmol>();
 //! ```
 //!
 //! Each case is a function here, and a test of the same name where the macro is called.

@@ -48,7 +48,8 @@ pub fn origins_do_not_share_connections<S: Stack>() {
 
 /// An idle connection that the server closed is found out before a request is lost on it.
 pub fn a_connection_that_was_closed_while_idle_costs_nothing<S: Stack>() {
-    let server = start(&[&[Read, write(OK)], &[Read, write(OK), Drain]]);
+    // Not before the connection is back in the pool.
+    let server = start(&[&[Read, write(OK), Pause(50 * MS)], &[Read, write(OK), Drain]]);
     S::run(async {
         let transport = S::transport();
         assert_eq!(answer(&transport, request("GET", &server.url(), "")).await.1, "ok");
