@@ -309,7 +309,7 @@ fn promise_8_never_silent() {
         }
     }
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    assert_eq!(names, ["circuit breaker", "deadline", "rate limit", "retry", "retry budget"]);
+    assert_eq!(names, ["circuit breaker", "concurrency limit", "deadline", "rate limit", "retry", "retry budget"]);
 }
 
 #[test]
