@@ -99,7 +99,8 @@ fn read(stream: &mut impl BufRead) -> io::Result<String> {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
     }
-    let length = request.lines().find_map(|line| line.strip_prefix("Content-Length: "));
+    let fields = request.lines().filter_map(|line| line.split_once(": "));
+    let length = fields.filter(|field| field.0.eq_ignore_ascii_case("content-length")).map(|field| field.1).next();
     let mut body = vec![0; length.map_or(0, |length| length.parse().expect("a number"))];
     stream.read_exact(&mut body)?;
     Ok(request + &String::from_utf8(body).expect("the tests send text"))
