@@ -14,6 +14,7 @@
 //! | connections | one for each request | libcurl's pool |
 //! | time to connect | as long as the attempt | 5 s |
 //! | known as never sent | refused connections | those, hosts that are not found, and connections that take too long |
+//! | interim responses (1xx) | the first is taken for the response | passed over |
 //! | a body that ends with its connection | an error | read |
 //! | a head that is cut short | an error | taken for a whole one |
 //! | `HEAD` | sent | refused: the backend would wait for a body |
@@ -128,6 +129,9 @@ async fn to_surf(request: Request<RequestBody>, backend: Backend) -> Result<surf
     if backend == Backend::H1 && parts.uri.scheme_str() != Some("http") {
         return Err("surf's h1 client is built without TLS: only http:// works".into());
     }
+    if !matches!(parts.uri.scheme_str(), Some("http" | "https")) {
+        return Err("the URI is not absolute, or its scheme is neither http nor https".into());
+    }
     if backend == Backend::Curl && parts.method == Method::HEAD {
         return Err("surf's curl client waits for the body of the response to a HEAD, which has none".into());
     }
@@ -170,7 +174,13 @@ fn from_surf(mut response: surf::Response, is_head: bool, backend: Backend) -> R
             }
         }
     }
-    let has_length = response.header(headers::CONTENT_LENGTH).is_some();
+    let lengths = response.header(headers::CONTENT_LENGTH);
+    let mut others = lengths.into_iter().flat_map(|lengths| lengths.iter().skip(1).zip(lengths.iter()));
+    if others.any(|(one, other)| one != other) {
+        // An attack, or broken (RFC 9112 §6.3); async-h1 would go by the last.
+        return Err("the response has two lengths".into());
+    }
+    let has_length = lengths.is_some();
     let body = response.take_body();
     let body = if is_head || matches!(status, 100..=199 | 204 | 304) {
         // They have no body, whatever length their fields give, and async-h1 would wait for it.

@@ -102,6 +102,7 @@ fn what_surf_cannot_read_may_have_been_processed() {
     ] {
         check(answer, maybe, maybe);
     }
+    check("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok!", maybe, maybe);
     // libcurl takes it for HTTP/0.9, and refuses that.
     check("SSH-2.0-OpenSSH_9.9\r\n", maybe, maybe);
     // It is content with half a head.
@@ -125,6 +126,7 @@ fn what_cannot_be_sent_was_never_sent() {
         let unknown = Method::from_bytes(b"BREW").expect("a token");
         assert_eq!(end(block_on(transport.send(request(unknown, "http://127.0.0.1:9/", "")))), "never sent");
         assert_eq!(end(block_on(transport.send(get("/relative")))), "never sent");
+        assert_eq!(end(block_on(transport.send(get("ftp://127.0.0.1:9/")))), "never sent");
     }
 }
 
