@@ -1,0 +1,96 @@
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use futures_io::AsyncRead;
+use http_body::{Body, Frame, SizeHint};
+
+use crate::catch;
+
+/// How much is read at once.
+const PIECE: usize = 8 * 1024;
+
+/// A response's body, as it arrives. Dropped before its end, it closes its connection.
+#[derive(Debug)]
+pub struct SurfBody(State);
+
+#[derive(Debug)]
+enum State {
+    /// There is no more.
+    Ended,
+    /// More may come: this much, if the response said so.
+    Reading { body: surf::Body, left: Option<usize> },
+    /// Nobody knows what it was.
+    Unreadable,
+}
+
+impl SurfBody {
+    pub(crate) fn empty() -> Self {
+        Self(State::Ended)
+    }
+
+    /// A body that ends with its connection, which async-h1 passes off as an empty one.
+    pub(crate) fn unreadable() -> Self {
+        Self(State::Unreadable)
+    }
+
+    pub(crate) fn new(body: surf::Body) -> Self {
+        match body.len() {
+            Some(0) => Self::empty(),
+            left => Self(State::Reading { body, left }),
+        }
+    }
+}
+
+impl Body for SurfBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        let mut piece = [0; PIECE];
+        let result = match &mut self.0 {
+            State::Ended => return Poll::Ready(None),
+            State::Unreadable => Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "the body has no length, and surf's h1 client does not read such a one",
+            )),
+            State::Reading { body, left } => {
+                let read = match catch(|| Pin::new(body).poll_read(cx, &mut piece)) {
+                    Ok(read) => ready!(read),
+                    Err(panic) => Err(io::Error::other(panic)),
+                };
+                match (read, left) {
+                    (Ok(0), Some(1..)) => Err(io::ErrorKind::UnexpectedEof.into()),
+                    (Ok(length), Some(left)) => {
+                        *left -= length.min(*left);
+                        Ok((length, *left == 0))
+                    }
+                    (Ok(length), None) => Ok((length, length == 0)),
+                    (Err(error), _) => Err(error),
+                }
+            }
+        };
+        if !matches!(result, Ok((_, false))) {
+            // Gives the connection back, or closes it.
+            self.0 = State::Ended;
+        }
+        Poll::Ready(match result {
+            Ok((0, _)) => None,
+            Ok((length, _)) => Some(Ok(Frame::data(Bytes::copy_from_slice(piece.get(..length).unwrap_or_default())))),
+            Err(error) => Some(Err(error)),
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.0, State::Ended)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            State::Ended => SizeHint::with_exact(0),
+            State::Reading { left: Some(left), .. } => SizeHint::with_exact(u64::try_from(*left).unwrap_or(u64::MAX)),
+            State::Reading { left: None, .. } | State::Unreadable => SizeHint::default(),
+        }
+    }
+}
