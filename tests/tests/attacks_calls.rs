@@ -6,7 +6,7 @@ use core::task::Poll;
 use core::time::Duration;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use steadfast_core::circuit_breaker::{CircuitBreaker, Mode, Window};
+use steadfast_core::circuit_breaker::{CircuitBreaker, Window};
 use steadfast_core::concurrency::{Algorithm, ConcurrencyLimit as Slots};
 use steadfast_core::event::{Event, Events, Observer};
 use steadfast_core::hedge::Hedge;

@@ -184,7 +184,6 @@ impl<T: Timer, const K: usize> RateLimit<T, K> {
 /// Dropping it leaves them spent: who does not care about true costs need not keep it. Where a slot is part of the limits,
 /// dropping it frees the slot.
 #[derive(Debug)]
-#[must_use = "its slot, if it has one, is free as soon as this is dropped"]
 pub struct Held<'a, T: Timer, const K: usize = 1> {
     limit: &'a RateLimit<T, K>,
     /// Not there once it was handed back.
