@@ -16,6 +16,7 @@ use crate::retry::Retry;
 use crate::settings::{InvalidSetting, Value};
 use crate::time::Instant;
 
+mod admissions;
 mod hedging;
 mod policies;
 
