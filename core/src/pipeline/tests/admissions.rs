@@ -1,17 +1,20 @@
 //! What a call makes of each answer of its limits, whoever gives it.
 
 use core::task::Waker;
+use std::format;
 
 use super::*;
+use crate::hedge::Hedge;
 use crate::limits::{Admission, Learned, Limiter, Refusal};
 
-/// Limits that always say the same, and how often they were asked to wake somebody.
+/// Limits that always say the same, and a number: how often they were asked to wake somebody, or who came last.
 struct Says(Admission, u32);
 
 impl Limiter for Says {
     type Ticket = ();
 
-    fn join(&mut self, _now: Instant, _n: u32, _priority: u8, _deadline: Instant) -> Result<(), Refusal> {
+    fn join(&mut self, _now: Instant, n: u32, priority: u8, _deadline: Instant) -> Result<(), Refusal> {
+        self.1 = n * 1000 + u32::from(priority);
         Ok(())
     }
 
@@ -71,7 +74,41 @@ fn only_who_stands_in_line_asks_to_be_woken() {
         let mut call = pipeline.call(s(0), CallOptions::idempotent());
         call.watch(&mut pipeline, Waker::noop());
         call.poll(s(0), 0, &mut pipeline, &mut Events::new());
+        pipeline.limits_mut().1 = 0;
         call.watch(&mut pipeline, Waker::noop());
         assert_eq!(pipeline.limits().1, want, "{says:?}");
     }
+}
+
+#[test]
+fn a_call_joins_with_its_weight_and_its_priority() {
+    let three = NonZeroU32::new(3).unwrap();
+    let options = CallOptions::idempotent();
+    for (options, want) in [(options, 1000), (options.with_priority(9), 1009), (options.with_weight(three), 3000)] {
+        let mut pipeline = builder().build().unwrap().map_limits(|_| Says(Admission::Granted, 0));
+        pipeline.call(s(0), options).poll(s(0), 0, &mut pipeline, &mut Events::new());
+        assert_eq!(pipeline.limits().1, want, "{options:?}");
+    }
+}
+
+#[test]
+fn what_is_told_of_an_attempt_that_is_not_there_is_ignored_beside_two_that_are() {
+    let hedge = Hedge::builder().after(seconds(2)).build().unwrap();
+    let mut bench = Bench::new(builder().hedge(hedge));
+    let mut call = bench.pipeline.call(s(0), CallOptions::idempotent().with_hedging());
+    assert_eq!([0, 2].map(|secs| bench.poll(secs, &mut call)), [start(1, 10), start(2, 12)]);
+    call.finish(s(3), 0, 7, Outcome::success(), &mut bench.pipeline, &mut bench.events);
+    assert_eq!(bench.poll(3, &mut call), Step::Wait(s(10)));
+}
+
+#[test]
+fn presets_are_those_of_their_tables() {
+    let built = Pipeline::builder().build().unwrap();
+    assert_eq!(format!("{:?}", Pipeline::standard()), format!("{built:?}"));
+    let quota = Quota::per_minute(500).unwrap();
+    let pipeline = Pipeline::for_llm_api(quota, quota).unwrap().build().unwrap();
+    let times = [pipeline.deadline, pipeline.attempt_timeout].map(Option::unwrap);
+    let leases =
+        [pipeline.circuit_breaker.unwrap().probe_lease(), pipeline.limits.concurrency_limit().unwrap().lease()];
+    assert_eq!((times, leases), ([seconds(600), seconds(240)], [seconds(300); 2]));
 }
