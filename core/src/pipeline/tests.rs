@@ -17,6 +17,7 @@ use crate::retry::Retry;
 use crate::settings::{InvalidSetting, Value};
 use crate::time::Instant;
 
+mod admissions;
 mod describe;
 mod diagram;
 mod hedging;

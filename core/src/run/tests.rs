@@ -293,3 +293,38 @@ fn a_timer_that_rings_early_makes_nothing_early_and_lets_others_run() {
     clock.advance(ms(5));
     assert_eq!(waiting.as_mut().poll(&mut cx), Poll::Ready(5));
 }
+
+#[test]
+fn a_call_whose_timer_rings_early_asks_once_more_and_then_lets_others_run() {
+    let (clock, slept) = (ManualClock::new(), Cell::new(0));
+    let timer = CountsAndRings(RingsAtOnce(&clock), &slept);
+    let pipeline = RefCell::new(builder().build().unwrap());
+    pipeline.with(|pipeline| pipeline.limits_mut().rate_limits_mut().unwrap().block_until(Instant::EPOCH + ms(5)));
+    let runner = Runner { pipeline: &pipeline, timer: &timer, observer: &() };
+    let mut call = pin!(runner.call(CallOptions::idempotent(), || 0, classify, |_| async { 200 }));
+    let mut cx = Context::from_waker(Waker::noop());
+    for want in [2, 4] {
+        assert!(call.as_mut().poll(&mut cx).is_pending());
+        assert_eq!(slept.get(), want);
+    }
+    clock.advance(ms(5));
+    assert_eq!(call.as_mut().poll(&mut cx), Poll::Ready(Ok(200)));
+}
+
+/// The same, and how often it was asked to.
+struct CountsAndRings<'a>(RingsAtOnce<'a>, &'a Cell<u32>);
+
+impl Clock for CountsAndRings<'_> {
+    fn now(&self) -> Instant {
+        self.0.now()
+    }
+}
+
+impl Timer for CountsAndRings<'_> {
+    type Sleep = core::future::Ready<()>;
+
+    fn sleep_until(&self, deadline: Instant) -> Self::Sleep {
+        self.1.set(self.1.get() + 1);
+        self.0.sleep_until(deadline)
+    }
+}
