@@ -145,7 +145,7 @@ impl fmt::Display for Rejected {
             Self::TooHeavy { tokens, burst } => {
                 write!(f, "rate limit: {tokens} tokens at once is more than its burst of {burst}, ever")
             }
-            Self::LineFull { waiting } => write!(f, "rate limit: {waiting} calls wait in line already, as many as may"),
+            Self::LineFull { waiting } => write!(f, "{waiting} calls wait in line already, as many as may"),
             Self::TooManyInFlight { in_flight, limit, retry_at: _ } => {
                 write!(f, "concurrency limit: {in_flight} attempts are in flight, of {limit} that may be")
             }
@@ -219,7 +219,7 @@ mod tests {
                 Some(retry_at),
             ),
             (Rejected::NoSlot { deadline }, "concurrency limit: no slot came free before the deadline", None),
-            (Rejected::LineFull { waiting: 9 }, "rate limit: 9 calls wait in line already, as many as may", None),
+            (Rejected::LineFull { waiting: 9 }, "9 calls wait in line already, as many as may", None),
             (Rejected::Abandoned, "the call was given up by its caller", None),
         ] {
             assert_eq!((rejected.to_string().as_str(), rejected.retry_at()), (sentence, again));
