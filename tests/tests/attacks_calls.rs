@@ -96,6 +96,23 @@ fn granted(line: &mut Line, now: Instant, tickets: &mut [steadfast_executor::Tic
     tickets.iter_mut().map(|ticket| Limiter::poll(line, now, ticket)).filter(|told| *told == Admission::Granted).count()
 }
 
+/// Promise 1, with one bucket and nothing else: "tokens are granted as of when somebody asks for them, never as of when they
+/// were due". They are as of when somebody else asked: used late, they are followed at once by those that came in instead.
+#[test]
+fn a_grant_that_is_used_late_is_followed_by_a_whole_burst() {
+    let mut line = Line::before(bucket(2));
+    let join = |line: &mut Line, at: u64| {
+        Limiter::join(line, ms(at), 2, 0, Instant::MAX).expect("two are the burst, and not more")
+    };
+    let _used = join(&mut line, 0);
+    let mut late = join(&mut line, 0);
+    line.available(ms(200)); // Somebody looks, and it is granted. Its holder is polled 199 ms late.
+    let used_late = Limiter::poll(&mut line, ms(399), &mut late) == Admission::Granted;
+    let mut new = join(&mut line, 400);
+    let used_at_once = Limiter::poll(&mut line, ms(400), &mut new) == Admission::Granted;
+    assert!(!(used_late && used_at_once), "four tokens within a millisecond, at ten a second and two at once");
+}
+
 /// Promise 1, and "callers that come late cannot meet and exceed the burst together": with a concurrency limit beside the
 /// bucket, a grant is kept until the lease of its slot ends, long after the bucket has refilled its tokens.
 #[test]
