@@ -174,13 +174,7 @@ impl fmt::Display for Instant {
 /// Nanoseconds in `duration`, or `u64::MAX` where there are more (584 years).
 #[inline]
 pub(crate) const fn saturating_nanos(duration: Duration) -> u64 {
-    let nanos = duration.as_nanos();
-    if nanos > u64::MAX as u128 {
-        return u64::MAX;
-    }
-    #[allow(clippy::cast_possible_truncation)] // Checked on the line above; `try_from` is not const.
-    let nanos = nanos as u64;
-    nanos
+    duration.as_secs().saturating_mul(1_000_000_000).saturating_add(duration.subsec_nanos() as u64)
 }
 
 /// Where an adapter says what time it is.

@@ -4,7 +4,7 @@ use core::time::Duration;
 use super::window::Window;
 use super::{Budget, Charge, Exhausted, Kind, Paid, in_range};
 use crate::settings::{InvalidSetting, positive};
-use crate::time::Instant;
+use crate::time::{Instant, saturating_nanos};
 
 /// Settings of a [`Budget::ratio`], the default budget.
 ///
@@ -150,7 +150,7 @@ impl Reserve {
     }
 
     fn refill(&mut self, now: Instant) {
-        let (passed, every) = ((now - self.since).as_nanos(), self.every.as_nanos());
+        let (passed, every) = (saturating_nanos(now - self.since), saturating_nanos(self.every));
         let back = u32::try_from(passed / every).unwrap_or(u32::MAX);
         self.spent = self.spent.saturating_sub(back);
         self.since += self.every.saturating_mul(back);
