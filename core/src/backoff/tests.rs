@@ -40,6 +40,16 @@ fn jitter_stays_in_its_range_and_the_cap_holds() {
 }
 
 #[test]
+fn a_percentage_is_exact_to_the_nanosecond_whatever_the_delay() {
+    for whole in [0, 1, 99, 100, 199, 12_345_678_999, u64::MAX - 1, u64::MAX] {
+        for percent in 0..=100 {
+            let exact = u128::from(whole) * u128::from(percent) / 100;
+            assert_eq!(u128::from(percent_of(percent, whole)), exact, "{percent} % of {whole}");
+        }
+    }
+}
+
+#[test]
 fn each_growth_is_the_one_of_its_name() {
     for (growth, want) in [
         (Growth::Constant, [100; 6]),
