@@ -25,15 +25,11 @@
 //!    itself however its requests overlap.
 //! 4. The answer.
 //!
-//! The server has a thread and a runtime of its own. On the runtime of the client it would be polled in turn with the
-//! client's tasks, so that a busy client delays the very clock readings that judge it. It also lets a client of any
-//! runtime, or of none, be tested, and makes the end simple: dropping the server joins the thread, and with it every
-//! task and socket is gone.
+//! The server has a thread and a runtime of its own: see [`Loopback`].
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
-use std::thread::{self, JoinHandle};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use http_body_util::Full;
@@ -45,7 +41,8 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+
+use crate::loopback::Loopback;
 
 mod breakage;
 mod catalogue;
@@ -63,10 +60,8 @@ pub use settings::{Faults, Settings};
 /// A server that runs until it is dropped.
 #[derive(Debug)]
 pub struct FaultyServer {
-    address: SocketAddr,
     ledger: Arc<Mutex<Ledger>>,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    thread: Loopback,
 }
 
 impl FaultyServer {
@@ -74,65 +69,27 @@ impl FaultyServer {
     pub fn start(settings: Settings) -> io::Result<Self> {
         settings.check()?;
         let ledger = Arc::new(Mutex::new(Ledger::new(settings, Instant::now())));
-        let (stop, stopped) = oneshot::channel();
-        let (bound, address) = mpsc::channel();
-        let thread = thread::Builder::new().name("faulty-server".to_owned()).spawn({
+        let thread = Loopback::serve("faulty-server", {
             let ledger = Arc::clone(&ledger);
-            move || {
-                if let Err(error) = run(&bound, stopped, ledger, settings.longest_stall) {
-                    // `start` still waits for the address, as nothing fails once that is known.
-                    let _ = bound.send(Err(error));
-                }
-            }
+            move |listener| accept(listener, ledger, settings.longest_stall)
         })?;
-        let address = address.recv().map_err(io::Error::other)??;
-        Ok(Self { address, ledger, stop: Some(stop), thread: Some(thread) })
+        Ok(Self { ledger, thread })
     }
 
     /// Where the server listens.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.thread.address()
     }
 
     /// `http://` and the address, without a slash at the end.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        self.thread.url()
     }
 
     /// What the server saw and did so far.
     pub fn report(&self) -> Report {
         open(&self.ledger).report()
     }
-}
-
-impl Drop for FaultyServer {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // A panic over there has been printed already; a second one here would abort the test that fails.
-            let _ = thread.join();
-        }
-    }
-}
-
-/// The server's thread, from the first socket to the last: the runtime takes all tasks with it when it goes.
-fn run(
-    bound: &mpsc::Sender<io::Result<SocketAddr>>,
-    stopped: oneshot::Receiver<()>,
-    ledger: Arc<Mutex<Ledger>>,
-    longest_stall: Duration,
-) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let address = listener.local_addr()?;
-        let _ = bound.send(Ok(address));
-        tokio::select! {
-            _ = stopped => {}
-            () = accept(listener, ledger, longest_stall) => {}
-        }
-        Ok(())
-    })
 }
 
 async fn accept(listener: TcpListener, ledger: Arc<Mutex<Ledger>>, longest_stall: Duration) {

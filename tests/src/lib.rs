@@ -7,6 +7,7 @@
 
 pub mod conformance;
 pub mod faulty_server;
+pub mod loopback;
 pub mod peak;
 pub mod scripted_server;
 pub mod world;

@@ -21,15 +21,16 @@
 
 use std::borrow::Cow;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use std::thread::{self, JoinHandle};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+
+use crate::loopback::Loopback;
 
 /// Far longer than anything here takes, so that a hang fails instead of hanging the run.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -91,10 +92,8 @@ impl Received {
 /// A server that runs until it is dropped.
 #[derive(Debug)]
 pub struct ScriptedServer {
-    address: SocketAddr,
     seen: Arc<Seen>,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    thread: Loopback,
 }
 
 #[derive(Debug, Default)]
@@ -108,29 +107,21 @@ impl ScriptedServer {
     /// Starts a server on a free port of 127.0.0.1 that plays these scripts, and returns when it accepts connections.
     pub fn start(scripts: Vec<Vec<Step>>) -> io::Result<Self> {
         let seen = Arc::new(Seen::default());
-        let (stop, stopped) = oneshot::channel();
-        let (bound, address) = mpsc::channel();
-        let thread = thread::Builder::new().name("scripted-server".to_owned()).spawn({
+        let thread = Loopback::serve("scripted-server", {
             let seen = Arc::clone(&seen);
-            move || {
-                if let Err(error) = run(&bound, stopped, scripts, &seen) {
-                    // `start` still waits for the address, as nothing fails once that is known.
-                    let _ = bound.send(Err(error));
-                }
-            }
+            move |listener| accept(listener, scripts, seen)
         })?;
-        let address = address.recv().map_err(io::Error::other)??;
-        Ok(Self { address, seen, stop: Some(stop), thread: Some(thread) })
+        Ok(Self { seen, thread })
     }
 
     /// Where the server listens.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.thread.address()
     }
 
     /// `http://` and the address, without a slash at the end.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        self.thread.url()
     }
 
     /// How many connections were accepted.
@@ -161,52 +152,25 @@ impl ScriptedServer {
     }
 }
 
-impl Drop for ScriptedServer {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // A panic over there has been printed already; a second one here would abort the test that fails.
-            let _ = thread.join();
-        }
-    }
-}
-
-/// The server's thread: the runtime takes all tasks with it when it goes.
-fn run(
-    bound: &mpsc::Sender<io::Result<SocketAddr>>,
-    stopped: oneshot::Receiver<()>,
-    scripts: Vec<Vec<Step>>,
-    seen: &Arc<Seen>,
-) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let _ = bound.send(listener.local_addr());
-        tokio::select! {
-            _ = stopped => Ok(()),
-            result = accept(listener, scripts, seen) => result,
-        }
-    })
-}
-
-async fn accept(listener: TcpListener, scripts: Vec<Vec<Step>>, seen: &Arc<Seen>) -> io::Result<()> {
-    loop {
-        let (stream, _) = listener.accept().await?;
-        stream.set_nodelay(true)?;
+/// Plays to one connection after the other, until none can be accepted.
+async fn accept(listener: TcpListener, scripts: Vec<Vec<Step>>, seen: Arc<Seen>) {
+    while let Ok((stream, _)) = listener.accept().await {
         let number = seen.accepted.fetch_add(1, Ordering::SeqCst);
         seen.open.fetch_add(1, Ordering::SeqCst);
         let script = scripts.get(number).or(scripts.last()).cloned().unwrap_or_default();
-        let seen = Arc::clone(seen);
+        let seen = Arc::clone(&seen);
         tokio::spawn(async move {
             // That it fails when the client has left already is fine: it wanted nothing more.
-            let _ = tokio::time::timeout(LONGEST, play(BufReader::new(stream), script, &seen)).await;
+            let _ = tokio::time::timeout(LONGEST, play(stream, script, &seen)).await;
             seen.open.fetch_sub(1, Ordering::SeqCst);
         });
     }
 }
 
 /// Plays a script to its end; the connection is closed when this returns.
-async fn play(mut stream: BufReader<TcpStream>, script: Vec<Step>, seen: &Seen) -> io::Result<()> {
+async fn play(stream: TcpStream, script: Vec<Step>, seen: &Seen) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut stream = BufReader::new(stream);
     for step in script {
         match step {
             Step::Read | Step::ReadHead => {
