@@ -94,11 +94,12 @@ use core::fmt;
 use core::time::Duration;
 
 use crate::outcome::OutcomeKind;
-use crate::settings::{InvalidSetting, Value, at_least_one, positive};
+use crate::settings::{InvalidSetting, at_least_one};
 use crate::time::{Instant, saturating_nanos};
 
 mod algorithm;
 mod estimate;
+mod settings;
 #[cfg(test)]
 mod simulation;
 mod slots;
@@ -108,6 +109,8 @@ mod tests;
 pub use algorithm::Algorithm;
 use algorithm::Control;
 use estimate::Estimate;
+pub use settings::ConcurrencyLimitBuilder;
+use settings::at_least;
 use slots::Slots;
 
 /// Admits calls while few enough are in flight. See the [module](self) for the algorithms and defaults.
@@ -349,71 +352,4 @@ impl Default for ConcurrencyLimit {
     fn default() -> Self {
         Self::with_settings(Self::builder())
     }
-}
-
-/// Settings of a [`ConcurrencyLimit`]; ranges and defaults are in the [module](self).
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[must_use = "call `build`"]
-pub struct ConcurrencyLimitBuilder {
-    algorithm: Algorithm,
-    initial: u32,
-    min: u32,
-    max: u32,
-    lease: Duration,
-}
-
-impl ConcurrencyLimitBuilder {
-    /// How the limit follows what the calls show.
-    pub const fn algorithm(self, algorithm: Algorithm) -> Self {
-        Self { algorithm, ..self }
-    }
-
-    /// What the limit is before anything is known.
-    pub const fn initial(self, calls: u32) -> Self {
-        Self { initial: calls, ..self }
-    }
-
-    /// What it never goes below, not in a probe either.
-    pub const fn min(self, calls: u32) -> Self {
-        Self { min: calls, ..self }
-    }
-
-    /// What it never goes above.
-    pub const fn max(self, calls: u32) -> Self {
-        Self { max: calls, ..self }
-    }
-
-    /// For how long a permit keeps its slot. It is lost after that, and its slot free again within twice the time.
-    pub const fn lease(self, time: Duration) -> Self {
-        Self { lease: time, ..self }
-    }
-
-    /// The limit, with nothing in flight.
-    ///
-    /// # Errors
-    /// If `min` or `lease` is zero, or `initial` is not between `min` and `max`.
-    pub fn build(self) -> Result<ConcurrencyLimit, InvalidSetting> {
-        at_least_one("min", self.min)?;
-        at_least(("initial", self.initial), ("min", self.min))?;
-        at_least(("max", self.max), ("initial", self.initial))?;
-        positive("lease", self.lease)?;
-        Ok(ConcurrencyLimit::with_settings(self))
-    }
-}
-
-/// Refuses a count that is less than another, by both their names.
-fn at_least(
-    (setting, value): (&'static str, u32),
-    (other, other_value): (&'static str, u32),
-) -> Result<(), InvalidSetting> {
-    if value < other_value {
-        return Err(InvalidSetting::Contradiction {
-            setting,
-            value: Value::Count(value.into()),
-            must_be: "at least",
-            other,
-            other_value: Value::Count(other_value.into()),
-        });
-    }
-    Ok(())
 }
