@@ -40,7 +40,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// What the server does next on a connection.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Step {
     /// Reads one request with its body, and remembers it.
     Read,

@@ -1,12 +1,9 @@
 //! The stacks that the client runs on: a runtime, its timer, and a transport. What holds for one has to hold for all.
 
 use std::future::Future;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
 use steadfast::{HyperSmolTransport, HyperTokioTransport, ReqwestTransport, SmolTimer, TokioTimer};
-use steadfast_tests::conformance::transport::{Stack, Task};
-use tokio::task::JoinHandle;
+use steadfast_tests::conformance::transport::{Stack, Task, on_tokio};
 
 #[derive(Debug)]
 pub(crate) struct Reqwest;
@@ -16,7 +13,7 @@ impl Stack for Reqwest {
     type Timer = TokioTimer;
 
     fn run<F: Future>(future: F) -> F::Output {
-        on_tokio(future)
+        on_tokio::run(future)
     }
 
     fn transport() -> ReqwestTransport {
@@ -28,7 +25,7 @@ impl Stack for Reqwest {
     }
 
     fn spawn<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> Task<T> {
-        Box::pin(AbortOnDrop(tokio::spawn(future)))
+        on_tokio::spawn(future)
     }
 }
 
@@ -40,7 +37,7 @@ impl Stack for HyperTokio {
     type Timer = TokioTimer;
 
     fn run<F: Future>(future: F) -> F::Output {
-        on_tokio(future)
+        on_tokio::run(future)
     }
 
     fn transport() -> HyperTokioTransport {
@@ -52,7 +49,7 @@ impl Stack for HyperTokio {
     }
 
     fn spawn<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> Task<T> {
-        Box::pin(AbortOnDrop(tokio::spawn(future)))
+        on_tokio::spawn(future)
     }
 }
 
@@ -78,26 +75,5 @@ impl Stack for HyperSmol {
     fn spawn<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> Task<T> {
         // A task of smol's is cancelled when it is dropped, as it is.
         Box::pin(smol::spawn(future))
-    }
-}
-
-fn on_tokio<F: Future>(future: F) -> F::Output {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.expect("there are threads and file descriptors").block_on(future)
-}
-
-struct AbortOnDrop<T>(JoinHandle<T>);
-
-impl<T> Future for AbortOnDrop<T> {
-    type Output = T;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
-        Pin::new(&mut self.0).poll(cx).map(|result| result.expect("nobody panics or aborts what is awaited"))
-    }
-}
-
-impl<T> Drop for AbortOnDrop<T> {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }

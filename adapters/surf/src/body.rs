@@ -19,10 +19,21 @@ pub struct SurfBody(State);
 enum State {
     /// There is no more.
     Ended,
-    /// More may come: this much, if the response said so.
-    Reading { body: surf::Body, left: Option<usize> },
+    /// More may come.
+    Reading { body: surf::Body, left: Left },
     /// Nobody knows what it was.
     Unreadable,
+}
+
+/// What is still to come.
+#[derive(Clone, Copy, Debug)]
+enum Left {
+    /// This much, by the length that the response gave.
+    Exactly(usize),
+    /// Something: nothing tells an empty body from one whose head was cut short.
+    Something,
+    /// Anything.
+    Anything,
 }
 
 impl SurfBody {
@@ -35,11 +46,15 @@ impl SurfBody {
         Self(State::Unreadable)
     }
 
-    pub(crate) fn new(body: surf::Body) -> Self {
-        match body.len() {
-            Some(0) => Self::empty(),
-            left => Self(State::Reading { body, left }),
-        }
+    /// A body that is not empty if it `is_some` and has no length.
+    pub(crate) fn new(body: surf::Body, is_some: bool) -> Self {
+        let left = match body.len() {
+            Some(0) => return Self::empty(),
+            Some(length) => Left::Exactly(length),
+            None if is_some => Left::Something,
+            None => Left::Anything,
+        };
+        Self(State::Reading { body, left })
     }
 }
 
@@ -60,13 +75,16 @@ impl Body for SurfBody {
                     Ok(read) => ready!(read),
                     Err(panic) => Err(io::Error::other(panic)),
                 };
-                match (read, left) {
-                    (Ok(0), Some(1..)) => Err(io::ErrorKind::UnexpectedEof.into()),
-                    (Ok(length), Some(left)) => {
-                        *left -= length.min(*left);
-                        Ok((length, *left == 0))
+                match (read, *left) {
+                    (Ok(0), Left::Exactly(1..) | Left::Something) => Err(io::ErrorKind::UnexpectedEof.into()),
+                    (Ok(length), Left::Exactly(of)) => {
+                        *left = Left::Exactly(of.saturating_sub(length));
+                        Ok((length, of <= length))
                     }
-                    (Ok(length), None) => Ok((length, length == 0)),
+                    (Ok(length), Left::Something | Left::Anything) => {
+                        *left = Left::Anything;
+                        Ok((length, length == 0))
+                    }
                     (Err(error), _) => Err(error),
                 }
             }
@@ -89,8 +107,10 @@ impl Body for SurfBody {
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
             State::Ended => SizeHint::with_exact(0),
-            State::Reading { left: Some(left), .. } => SizeHint::with_exact(u64::try_from(*left).unwrap_or(u64::MAX)),
-            State::Reading { left: None, .. } | State::Unreadable => SizeHint::default(),
+            State::Reading { left: Left::Exactly(left), .. } => {
+                SizeHint::with_exact(u64::try_from(*left).unwrap_or(u64::MAX))
+            }
+            State::Reading { left: Left::Something | Left::Anything, .. } | State::Unreadable => SizeHint::default(),
         }
     }
 }

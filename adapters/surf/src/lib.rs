@@ -11,13 +11,16 @@
 //! | | [`SurfTransport::h1`] | [`SurfTransport::curl`] |
 //! | --- | --- | --- |
 //! | feature | `h1-client-no-tls` (default) | `curl-client` |
-//! | connections | one for each request | libcurl's pool |
+//! | connections | one for each request | one for each request |
 //! | time to connect | as long as the attempt | 5 s |
 //! | known as never sent | refused connections | those, hosts that are not found, and connections that take too long |
-//! | interim responses (1xx) | the first is taken for the response | passed over |
-//! | a body that ends with its connection | an error | read |
-//! | a head that is cut short | an error | taken for a whole one |
-//! | `HEAD` | sent | refused: the backend would wait for a body |
+//! | a response after interim ones (1xx) | an error | read |
+//! | a response of HTTP/1.0 | an error | read |
+//! | a body that ends with its connection | an error of the body | read, unless it is empty |
+//! | a head that is cut short | an error | an error of the body |
+//! | methods | those that surf knows | the same, without `HEAD`: the backend would wait for a body |
+//! | statuses | those that surf knows, others are an error | the same |
+//! | fields that are not ASCII | an error | an error |
 //! | several values of a request's field | sent as they are | joined into one |
 //! | a body that is dropped | closes its connection | closes it when the server's next bytes come |
 //! | threads | that of `async-io`, which also looks up names while the caller waits | libcurl's own, and `async-io`'s |
@@ -28,6 +31,11 @@
 //!   whatever surf returns as an error is an error of the transport.
 //! - **Its pool of `h1` connections hands a cancelled exchange's connection to the next request**, which then reads the
 //!   answer to the other one. So that pool is off. It also hides why a connection was not made.
+//! - **Its `curl` hands a kept connection's unasked bytes to the next request**, as its answer: whoever can make a server
+//!   say more than it was asked can forge what others read. It also cannot send a request again that found its connection
+//!   closed. So that pool is off as well.
+//! - **A head that is cut short looks whole** with curl, and has no body. So a body without a length that is empty is an
+//!   error here.
 //! - **A body that is cut short looks whole** with `h1`, and one without a length looks empty. Both are errors here.
 //! - **It panics** over a status that it does not know (curl), or a field that is not ASCII (both). The panic is caught
 //!   and becomes an error; where panics abort, the process ends.
@@ -83,7 +91,7 @@ impl SurfTransport {
         Self { client: surf::Client::with_http_client(backend), backend: Backend::H1 }
     }
 
-    /// On libcurl, with its pool of connections, and TLS if that libcurl has it.
+    /// On libcurl, with a connection for each request, and TLS if that libcurl has it.
     ///
     /// # Errors
     /// If libcurl cannot be set up.
@@ -92,6 +100,8 @@ impl SurfTransport {
         use isahc::config::{Configurable, RedirectPolicy};
         let client = isahc::HttpClient::builder()
             .automatic_decompression(false)
+            // It would take what a server says unasked on a kept connection for the answer to the next request.
+            .connection_cache_size(0)
             .redirect_policy(RedirectPolicy::None)
             // Far above any that works, and well below an attempt's ten seconds, so that what was never sent is known
             // as such and may be repeated.
@@ -136,7 +146,12 @@ async fn to_surf(request: Request<RequestBody>, backend: Backend) -> Result<surf
         return Err("surf's curl client waits for the body of the response to a HEAD, which has none".into());
     }
     let method = parts.method.as_str().parse().map_err(surf::Error::into_inner)?;
-    let mut request = surf::Request::new(method, surf::Url::parse(&parts.uri.to_string())?);
+    let mut url = surf::Url::parse(&parts.uri.to_string())?;
+    // libcurl would send them as credentials that nobody asked for. A URL with a host can be without.
+    if url.set_username("").is_err() || url.set_password(None).is_err() {
+        return Err("the URI has no host".into());
+    }
+    let mut request = surf::Request::new(method, url);
     let Ok(body) = body.collect().await;
     let body = body.to_bytes();
     if !body.is_empty() {
@@ -164,6 +179,10 @@ async fn to_surf(request: Request<RequestBody>, backend: Backend) -> Result<surf
 
 fn from_surf(mut response: surf::Response, is_head: bool, backend: Backend) -> Result<Response<SurfBody>, BoxError> {
     let status = u16::from(response.status());
+    if status < 200 {
+        // async-h1 takes it for the response, which is still to come, and is lost with the connection.
+        return Err("surf's h1 client does not read on after an interim response".into());
+    }
     let mut converted = Response::new(());
     *converted.status_mut() = status.try_into()?;
     for (name, values) in response.iter() {
@@ -182,13 +201,15 @@ fn from_surf(mut response: surf::Response, is_head: bool, backend: Backend) -> R
     }
     let has_length = lengths.is_some();
     let body = response.take_body();
-    let body = if is_head || matches!(status, 100..=199 | 204 | 304) {
+    let body = if is_head || matches!(status, 204 | 304) {
         // They have no body, whatever length their fields give, and async-h1 would wait for it.
         SurfBody::empty()
     } else if backend == Backend::H1 && body.len() == Some(0) && !has_length {
         SurfBody::unreadable()
     } else {
-        SurfBody::new(body)
+        // libcurl reads it to the end of the connection, and takes half a head for a whole one.
+        let is_some = !has_length && response.header(headers::TRANSFER_ENCODING).is_none();
+        SurfBody::new(body, is_some)
     };
     Ok(converted.map(|()| body))
 }

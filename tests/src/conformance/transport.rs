@@ -33,6 +33,9 @@
 //! ```
 //!
 //! Each case is a function here, and a test of the same name where the macro is called.
+//!
+//! What a transport cannot do, since what it stands on cannot, it declares as a [`Limitation`]. No case is left out for
+//! it: the case then holds the transport to what it does instead, and says so in its output.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -53,11 +56,14 @@ mod answers;
 mod cancellation;
 mod connections;
 mod failures;
+mod limitations;
+pub mod on_tokio;
 
 pub use answers::*;
 pub use cancellation::*;
 pub use connections::*;
 pub use failures::*;
+pub use limitations::Limitation;
 
 /// A test for each case of the suite, on the [`Stack`] that is named.
 #[macro_export]
@@ -65,6 +71,7 @@ macro_rules! transport_conformance {
     ($stack:ty) => {
         $crate::transport_conformance! { $stack:
             methods_and_targets
+            statuses_are_those_of_the_server
             header_fields_keep_their_values_in_order
             responses_that_have_no_body
             large_bodies_go_both_ways
@@ -104,6 +111,9 @@ pub trait Stack {
     /// One that can be spawned with.
     type Timer: Timer<Sleep: Send> + Clone + Send + Sync + 'static;
 
+    /// What the transport cannot do.
+    const LIMITATIONS: &'static [Limitation] = &[];
+
     /// Runs a future on the runtime.
     fn run<F: Future>(future: F) -> F::Output;
 
@@ -115,6 +125,15 @@ pub trait Stack {
 
     /// A task of its own, which is cancelled when the handle is dropped.
     fn spawn<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> Task<T>;
+
+    /// Whether the transport has this limitation. A case that asks holds it to it, so what it prints is true.
+    fn has(limitation: Limitation) -> bool {
+        let has = Self::LIMITATIONS.contains(&limitation);
+        if has {
+            println!("limitation: {limitation}");
+        }
+        has
+    }
 
     /// Lets so much time pass, in which the runtime does what is left to do.
     fn pass(duration: Duration) -> impl Future<Output = ()> {
@@ -196,6 +215,18 @@ pub(super) async fn end<T: Transport>(transport: &T, request: Request<RequestBod
         Err(error) if error.processed() == Processed::No => End::Never,
         Err(_) => End::Maybe,
     }
+}
+
+/// The connection is there for the next request, which the server answers on it with [`OK`]; or it has been closed,
+/// where none is kept.
+pub(super) async fn is_kept<S: Stack>(transport: &S::Transport, server: &ScriptedServer) {
+    if S::has(Limitation::NoKeepAlive) {
+        assert!(S::comes_true(|| server.open() == 0).await);
+    } else {
+        settle::<S>().await;
+        assert_eq!(answer(transport, request("GET", &server.url(), "")).await.1, "ok");
+    }
+    assert_eq!(server.accepted(), 1);
 }
 
 /// Long enough for a runtime's own tasks to put a connection back, and to notice what the server did to it.
