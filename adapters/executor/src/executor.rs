@@ -1,10 +1,7 @@
 use std::fmt;
-use std::future::{Future, poll_fn};
-use std::pin::pin;
-use std::task::Poll;
+use std::future::Future;
 use std::time::Duration;
 
-use event_listener::Event;
 use futures_util::stream::{self, Stream, StreamExt};
 use steadfast_core::concurrency;
 use steadfast_core::limits::{Counts, Limits};
@@ -12,10 +9,9 @@ use steadfast_core::rate_limit::{Quota, RateLimits, Refusal};
 use steadfast_core::time::Timer;
 
 use crate::demand::Demand;
+use crate::in_flight::{InFlight, ShutDown, Stopped};
 use crate::line::Line;
-use crate::lock;
-use crate::rate_limit::{Held, RateLimit};
-use crate::sync::{Arc, Mutex};
+use crate::rate_limit::RateLimit;
 
 /// Runs operations, only so many at once, first come, first served; and can be shut down.
 ///
@@ -45,7 +41,7 @@ use crate::sync::{Arc, Mutex};
 #[derive(Debug)]
 pub struct Executor<T, const K: usize = 0> {
     line: RateLimit<T, K>,
-    state: Arc<State>,
+    in_flight: InFlight,
 }
 
 /// An [`Executor`] that keeps to rate limits as well.
@@ -68,23 +64,6 @@ pub struct Executor<T, const K: usize = 0> {
 /// # Ok::<(), steadfast_core::settings::InvalidSetting>(())
 /// ```
 pub type RateLimitedExecutor<T, const K: usize = 1> = Executor<T, K>;
-
-#[derive(Debug, Default)]
-struct State {
-    phase: Mutex<Phase>,
-    /// Whenever the phase changes, or the last operation ends.
-    changed: Event,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Phase {
-    running: usize,
-    finished: usize,
-    cancelled: usize,
-    closed: bool,
-    /// Whether what still runs is to be cancelled.
-    cancels: bool,
-}
 
 /// Why an operation has no result.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -110,18 +89,18 @@ impl fmt::Display for NotExecuted {
 
 impl std::error::Error for NotExecuted {}
 
-/// What became of the operations that were running when an executor was shut down.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Stopped {
-    /// How many ended in time.
-    pub finished: usize,
-    /// How many were cancelled.
-    pub cancelled: usize,
+impl From<ShutDown> for NotExecuted {
+    fn from(why: ShutDown) -> Self {
+        match why {
+            ShutDown::NotStarted => Self::ShutDown,
+            ShutDown::Cancelled => Self::Cancelled,
+        }
+    }
 }
 
 impl<T: Clone, const K: usize> Clone for Executor<T, K> {
     fn clone(&self) -> Self {
-        Self { line: self.line.clone(), state: Arc::clone(&self.state) }
+        Self { line: self.line.clone(), in_flight: self.in_flight.clone() }
     }
 }
 
@@ -143,7 +122,7 @@ impl<T: Timer, const K: usize> Executor<T, K> {
 
     /// An executor with a line that was set up otherwise.
     pub fn with_line(line: Line<K>, timer: T) -> Self {
-        Self { line: RateLimit::with_line(line, timer), state: Arc::default() }
+        Self { line: RateLimit::with_line(line, timer), in_flight: InFlight::new() }
     }
 
     /// The line that operations wait in: to change a quota, or block until a server says.
@@ -172,17 +151,17 @@ impl<T: Timer, const K: usize> Executor<T, K> {
         demand: Demand<K>,
         operation: impl Future<Output = R>,
     ) -> Result<R, NotExecuted> {
-        let held = match self.until(|phase| phase.closed, self.line.acquire(demand)).await {
-            Some(granted) => granted.map_err(NotExecuted::Refused)?,
-            None => return Err(NotExecuted::ShutDown),
-        };
+        let flight = self.in_flight.enter();
+        let held = flight.run(self.line.acquire(demand)).await?.map_err(NotExecuted::Refused)?;
         // Whoever has begun to shut down meanwhile must not find another one running.
-        let Some(mut running) = Running::begin(&self.state, held) else {
+        if !flight.start() {
+            held.cancel();
             return Err(NotExecuted::ShutDown);
-        };
-        let result = self.until(|phase| phase.cancels, operation).await;
-        running.finished = result.is_some();
-        result.ok_or(NotExecuted::Cancelled)
+        }
+        let result = flight.run(operation).await?;
+        // The slot goes first: whoever is told that nothing runs any more finds it free.
+        drop(held);
+        Ok(result)
     }
 
     /// Runs one operation for each item, and gives their results in the order of the items.
@@ -210,103 +189,26 @@ impl<T: Timer, const K: usize> Executor<T, K> {
     /// Starts nothing any more, waits for what runs for at most `patience`, and cancels the rest. Those who wait for
     /// their start are told at once.
     ///
+    /// It may be asked again, and says the same: see [`InFlight::shut_down`].
+    ///
     /// Cancel safe: dropped, the executor stays closed, and what runs goes on. Asked again, it waits again.
     pub async fn shut_down(&self, patience: Duration) -> Stopped {
-        let timer = self.line.timer();
-        let deadline = timer.now() + patience;
-        let before = self.change(|phase| phase.closed = true);
-        let idle = |phase: &Phase| phase.running == 0;
-        if self.until(idle, timer.sleep_until(deadline)).await.is_some() {
-            self.change(|phase| phase.cancels = true);
-            // Each is cancelled by whoever awaits it, at once.
-            self.until(idle, std::future::pending::<()>()).await;
-        }
-        let after = *lock(&self.state.phase);
-        Stopped { finished: after.finished - before.finished, cancelled: after.cancelled - before.cancelled }
+        self.in_flight.shut_down(self.line.timer(), patience).await
     }
 
     /// Whether it was shut down.
     pub fn is_shut_down(&self) -> bool {
-        lock(&self.state.phase).closed
+        self.in_flight.is_shut_down()
     }
 
     /// How many operations run.
     pub fn running(&self) -> usize {
-        lock(&self.state.phase).running
+        self.in_flight.running()
     }
 
     /// How many wait for their start.
     pub fn waiting(&self) -> usize {
         self.line.waiting()
-    }
-
-    /// Changes the phase, wakes everybody, and returns what it was before.
-    fn change(&self, change: impl FnOnce(&mut Phase)) -> Phase {
-        let before = {
-            let mut phase = lock(&self.state.phase);
-            let before = *phase;
-            change(&mut phase);
-            before
-        };
-        self.state.changed.notify(usize::MAX);
-        before
-    }
-
-    /// What `future` returns, unless the phase is such before.
-    async fn until<R>(&self, such: impl Fn(&Phase) -> bool, future: impl Future<Output = R>) -> Option<R> {
-        let mut future = pin!(future);
-        loop {
-            let mut changed = pin!(self.state.changed.listen());
-            if such(&lock(&self.state.phase)) {
-                return None;
-            }
-            let result = poll_fn(|cx| match future.as_mut().poll(cx) {
-                Poll::Ready(result) => Poll::Ready(Some(result)),
-                Poll::Pending => changed.as_mut().poll(cx).map(|()| None),
-            });
-            if let Some(result) = result.await {
-                return Some(result);
-            }
-        }
-    }
-}
-
-/// An operation that runs. Dropping it frees its slot, and counts what became of it.
-struct Running<'a, T: Timer, const K: usize> {
-    state: &'a State,
-    held: Option<Held<'a, T, K>>,
-    finished: bool,
-}
-
-impl<'a, T: Timer, const K: usize> Running<'a, T, K> {
-    fn begin(state: &'a State, held: Held<'a, T, K>) -> Option<Self> {
-        let closed = {
-            let mut phase = lock(&state.phase);
-            phase.running += usize::from(!phase.closed);
-            phase.closed
-        };
-        if closed {
-            held.cancel();
-            return None;
-        }
-        Some(Self { state, held: Some(held), finished: false })
-    }
-}
-
-impl<T: Timer, const K: usize> Drop for Running<'_, T, K> {
-    fn drop(&mut self) {
-        // The slot goes first: whoever is told that nothing runs any more finds it free.
-        drop(self.held.take());
-        let idle = {
-            let mut phase = lock(&self.state.phase);
-            phase.running -= 1;
-            phase.finished += usize::from(self.finished);
-            phase.cancelled += usize::from(!self.finished);
-            phase.running == 0
-        };
-        if idle {
-            self.state.changed.notify(usize::MAX);
-        }
     }
 }
 

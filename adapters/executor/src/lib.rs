@@ -21,6 +21,7 @@
 //! - [`RateLimit`] is a rate limit that tasks await.
 //! - [`ConcurrencyLimit`] is a limit on how many operations run at once.
 //! - [`Executor`] runs operations under both, in order, and can be shut down; [`WorkQueue`] hands jobs to workers.
+//! - [`InFlight`] counts what is in flight, and shuts it down: for whatever has a lifecycle.
 //! - [`KeyedRateLimit`] is a quota for each of many keys, shared by threads.
 //! - [`SharedPipeline`] makes whole calls through one [`Pipeline`](steadfast_core::pipeline::Pipeline) from many tasks,
 //!   or from threads that block: [`ThreadTimer`] is the timer for those.
@@ -39,6 +40,7 @@ use std::sync::PoisonError;
 mod concurrency;
 mod demand;
 mod executor;
+mod in_flight;
 mod keyed;
 mod line;
 mod pipeline;
@@ -49,7 +51,8 @@ mod thread;
 
 pub use concurrency::{ConcurrencyLimit, NoSlot, Slot};
 pub use demand::Demand;
-pub use executor::{Executor, NotExecuted, RateLimitedExecutor, Stopped};
+pub use executor::{Executor, NotExecuted, RateLimitedExecutor};
+pub use in_flight::{Flight, InFlight, ShutDown, Stopped};
 pub use keyed::KeyedRateLimit;
 pub use line::{Line, Ticket};
 pub use pipeline::SharedPipeline;

@@ -10,7 +10,7 @@ use steadfast_core::concurrency;
 use steadfast_core::outcome::OutcomeKind;
 use steadfast_core::rate_limit::{AtomicTokenBucket, Quota, Refusal};
 use steadfast_core::time::{Clock, Instant, Timer};
-use steadfast_executor::{ConcurrencyLimit, KeyedRateLimit, RateLimit, WorkQueue};
+use steadfast_executor::{ConcurrencyLimit, InFlight, KeyedRateLimit, RateLimit, ShutDown, WorkQueue};
 
 fn hourly(burst: u32) -> Quota {
     Quota::per_hour(1).and_then(|quota| quota.with_burst(burst)).expect("a sound quota")
@@ -202,5 +202,44 @@ fn keys_are_admitted_as_often_as_they_may_be() {
         });
         let admitted = [limit.try_acquire('a', 1).is_ok(), other.join().unwrap()];
         assert_eq!(admitted.iter().filter(|admitted| **admitted).count(), 1);
+    });
+}
+
+#[test]
+fn what_hangs_is_told_that_it_is_cancelled() {
+    loom::model(|| {
+        let in_flight = InFlight::new();
+        let hangs = thread::spawn({
+            let in_flight = in_flight.clone();
+            move || {
+                let flight = in_flight.enter();
+                let started = flight.start();
+                (started, block_on(flight.run(pending::<()>())))
+            }
+        });
+        in_flight.cancel();
+        let (started, told) = hangs.join().unwrap();
+        assert_eq!(told, Err(if started { ShutDown::Cancelled } else { ShutDown::NotStarted }));
+        assert_eq!(in_flight.running(), 0);
+    });
+}
+
+#[test]
+fn a_shutdown_ends_with_the_last_that_runs_and_nothing_starts_after_it() {
+    loom::model(|| {
+        let in_flight = InFlight::new();
+        let runs = thread::spawn({
+            let in_flight = in_flight.clone();
+            move || {
+                let flight = in_flight.enter();
+                block_on(flight.run(async { flight.start() }))
+            }
+        });
+        let stopped = block_on(in_flight.shut_down(&Still, std::time::Duration::MAX));
+        assert_eq!(in_flight.running(), 0);
+        assert!(!in_flight.enter().start());
+        let ran = runs.join().unwrap() == Ok(true);
+        // It had ended before, was waited for, or was refused.
+        assert!(stopped.finished <= usize::from(ran) && stopped.cancelled == 0, "{stopped:?}");
     });
 }
