@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use steadfast_core::event::Observer;
 use steadfast_core::pipeline::Pipeline;
 use steadfast_core::time::Timer;
-use steadfast_executor::SharedPipeline;
+use steadfast_executor::{InFlight, SharedPipeline};
 use steadfast_http::date::UnixTime;
 use url::Url;
 
@@ -36,6 +36,7 @@ struct Shared<T, C, O> {
     wall_clock: WallClock,
     transport: T,
     pipeline: SharedPipeline<C, O>,
+    in_flight: InFlight,
 }
 
 impl<T, C, O> Clone for ApiClient<T, C, O> {
@@ -143,6 +144,10 @@ impl<T, C, O> ApiClient<T, C, O> {
         &self.shared.transport
     }
 
+    pub(crate) fn in_flight(&self) -> &InFlight {
+        &self.shared.in_flight
+    }
+
     pub(crate) fn pipeline(&self) -> &SharedPipeline<C, O> {
         &self.shared.pipeline
     }
@@ -236,7 +241,9 @@ impl<T, C: Timer, O: Observer> ApiClientBuilder<T, C, O> {
             None => SharedPipeline::new(pipeline, timer),
         };
         let pipeline = pipeline.with_observer(observer);
-        Ok(ApiClient { shared: Arc::new(Shared { base, headers, auth, max_body, wall_clock, transport, pipeline }) })
+        let in_flight = InFlight::new();
+        let shared = Shared { base, headers, auth, max_body, wall_clock, transport, pipeline, in_flight };
+        Ok(ApiClient { shared: Arc::new(shared) })
     }
 }
 

@@ -8,6 +8,7 @@ use http::{HeaderMap, StatusCode};
 use steadfast_core::rejected::Rejected;
 use steadfast_core::run::{CallError, History, LastAttempt};
 use steadfast_core::time::Instant;
+use steadfast_executor::ShutDown;
 
 use crate::answer::{Answer, Head};
 use crate::auth::TokenError;
@@ -63,6 +64,13 @@ pub enum Error {
     /// No slot came free under the concurrency limit; nothing was sent.
     #[error("{0}: too many at once")]
     ConcurrencyLimited(Box<Failure>),
+    /// The client was shut down before the call's first attempt: nothing was sent.
+    #[error("{0}: not sent, the client is shut down")]
+    ShutDown(Box<Failure>),
+    /// The call took longer than the [shutdown](crate::ApiClient::shut_down) of the client had patience. The server may have
+    /// acted on it.
+    #[error("{0}: cancelled, the client is shut down")]
+    Cancelled(Box<Failure>),
     /// The server does not know who we are, or does not let us (401, 403).
     #[error("{0}: not authorised")]
     Authentication(Box<Failure>),
@@ -202,6 +210,16 @@ impl Error {
         }
     }
 
+    /// What a call amounts to that the shutdown of its client has stopped.
+    pub(crate) fn of_shut_down(target: String, attempts: u32, elapsed: Duration, why: ShutDown) -> Self {
+        let (history, body) = (History::default(), Bytes::new());
+        let failure = Box::new(Failure { target, attempts, elapsed, history, rejected: None, head: None, body });
+        match why {
+            ShutDown::NotStarted => Self::ShutDown(failure),
+            ShutDown::Cancelled => Self::Cancelled(failure),
+        }
+    }
+
     /// What a last attempt that was no success amounts to.
     pub(crate) fn of_attempt(what: What, failure: Box<Failure>) -> Self {
         match what {
@@ -238,6 +256,8 @@ impl Error {
             | Self::RateLimited(failure)
             | Self::ConcurrencyLimited(failure)
             | Self::CircuitOpen(failure)
+            | Self::ShutDown(failure)
+            | Self::Cancelled(failure)
             | Self::Authentication(failure)
             | Self::NotFound(failure)
             | Self::Redirect(failure)

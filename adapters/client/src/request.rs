@@ -1,6 +1,7 @@
 use std::fmt;
+use std::future::pending;
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
@@ -119,17 +120,30 @@ impl<T: Transport, C: Timer, O: Observer> RequestBuilder<'_, T, C, O> {
         let started = client.timer().now();
         // Whether a token was refused already: a call is given one more, and not one after the other.
         let refused = AtomicBool::new(false);
+        let flight = client.in_flight().enter();
+        let made = AtomicU32::new(0);
         let attempt = |attempt: Attempt| {
             let (mut head, ()) = http::Request::new(()).into_parts();
             (head.method, head.uri, head.headers) = (method.clone(), uri.clone(), headers.clone());
             let (body, refused) = (body.clone(), &refused);
-            async move { (attempt.number, exchange(client, head, body, refused).await) }
+            let starts = flight.start();
+            made.store(if starts { attempt.number } else { 0 }, Ordering::Relaxed);
+            async move {
+                if !starts {
+                    // Shut down in this moment: the flight ends before anything is sent.
+                    pending::<()>().await;
+                }
+                (attempt.number, exchange(client, head, body, refused).await)
+            }
         };
-        let result = client.pipeline().call(options, |(_, answer)| answer.outcome(), attempt).await;
+        let call = client.pipeline().call(options, |(_, answer)| answer.outcome(), attempt);
+        let result = flight.run(call).await;
         let target = format!("{method} {}", shown(&url));
+        let elapsed = client.timer().now() - started;
         match result {
-            Ok((attempts, answer)) => Response::of(answer, target, attempts, client.timer().now() - started),
-            Err(error) => Err(Error::of_call(target, error)),
+            Ok(Ok((attempts, answer))) => Response::of(answer, target, attempts, elapsed),
+            Ok(Err(error)) => Err(Error::of_call(target, error)),
+            Err(why) => Err(Error::of_shut_down(target, made.load(Ordering::Relaxed), elapsed, why)),
         }
     }
 }

@@ -34,6 +34,7 @@
 //! | a limit for each customer, host or key | [`KeyedRateLimit`] |
 //! | to run many operations under limits, in order, and to shut down | [`Executor`], [`RateLimitedExecutor`] |
 //! | to hand jobs to workers, and lose none | [`WorkQueue`] |
+//! | to shut down whatever else runs | [`InFlight`] |
 //! | any other operation rate limited, retried and guarded | [`SharedPipeline`] |
 //! | the same without async, on threads that block | [`SharedPipeline::call_blocking`] with a [`ThreadTimer`] |
 //! | only the decisions, without a runtime or an allocator | [`core`] |
@@ -73,8 +74,8 @@ pub use steadfast_core::run::CallError;
 pub use steadfast_core::settings::InvalidSetting;
 pub use steadfast_core::time::{Clock, Instant, ManualClock, Timer};
 pub use steadfast_executor::{
-    ConcurrencyLimit, Executor, KeyedRateLimit, RateLimit, RateLimitedExecutor, Retryable, SharedPipeline, ThreadTimer,
-    WorkQueue,
+    ConcurrencyLimit, Executor, InFlight, KeyedRateLimit, RateLimit, RateLimitedExecutor, Retryable, SharedPipeline,
+    Stopped, ThreadTimer, WorkQueue,
 };
 pub use steadfast_http as http;
 #[cfg(all(feature = "smol", feature = "hyper"))]

@@ -1,6 +1,7 @@
 //! The client over a transport that plays a script, on the clock for tests.
 
 mod auth;
+mod lifecycle;
 mod script;
 
 use std::pin::pin;
