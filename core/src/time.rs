@@ -141,7 +141,8 @@ impl Add<Duration> for Instant {
     type Output = Self;
 
     /// Saturates at [`Instant::MAX`].
-    #[inline]
+    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))] // As below.
     fn add(self, delay: Duration) -> Self {
         Self(self.0.saturating_add(saturating_nanos(delay)))
     }
@@ -172,7 +173,11 @@ impl fmt::Display for Instant {
 }
 
 /// Nanoseconds in `duration`, or `u64::MAX` where there are more (584 years).
-#[inline]
+///
+/// To compilers a checked product of 64 bits is one instruction wherever they are. On a processor of 32 bits it is twenty,
+/// which a firmware wants once and not at each of its uses.
+#[cfg_attr(target_pointer_width = "64", inline)]
+#[cfg_attr(not(target_pointer_width = "64"), inline(never))]
 pub(crate) const fn saturating_nanos(duration: Duration) -> u64 {
     duration.as_secs().saturating_mul(1_000_000_000).saturating_add(duration.subsec_nanos() as u64)
 }
