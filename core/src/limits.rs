@@ -33,6 +33,7 @@ use crate::outcome::OutcomeKind;
 use crate::rate_limit::{self, AdaptiveRate, RateLimits, RefusedBy, Reservations, TokenBucket};
 use crate::time::Instant;
 
+mod bucket;
 mod limiter;
 #[cfg(test)]
 mod tests;
@@ -125,20 +126,20 @@ impl<const K: usize> Limits<K> {
 
     /// The same with these rate limits, each of which counts calls or their weight.
     #[must_use]
-    pub fn with_rate_limits<const N: usize>(self, rates: RateLimits<N>, counts: [Counts; N]) -> Limits<N> {
+    pub const fn with_rate_limits<const N: usize>(self, rates: RateLimits<N>, counts: [Counts; N]) -> Limits<N> {
         let Self { rates: _, counts: _, adaptive_rate, concurrency, blocked_until } = self;
         Limits { rates: Some(rates), counts, adaptive_rate, concurrency, blocked_until }
     }
 
     /// The same with a rate that follows what the server bears. It counts calls, whatever they weigh.
     #[must_use]
-    pub fn with_adaptive_rate(self, rate: AdaptiveRate) -> Self {
+    pub const fn with_adaptive_rate(self, rate: AdaptiveRate) -> Self {
         Self { adaptive_rate: Some(rate), ..self }
     }
 
     /// The same with only so many attempts at once.
     #[must_use]
-    pub fn with_concurrency_limit(self, limit: ConcurrencyLimit) -> Self {
+    pub const fn with_concurrency_limit(self, limit: ConcurrencyLimit) -> Self {
         Self { concurrency: Some(limit), ..self }
     }
 

@@ -211,3 +211,48 @@ fn a_block_moves_reservations_behind_it() {
     assert_eq!(unlimited.try_take(ms(499), [1]).unwrap_err(), Missing::Tokens(ms(500)));
     assert_eq!([ask(&mut unlimited, ms(500)).1, ask(&mut unlimited, ms(500)).1], [Admission::Granted; 2]);
 }
+
+/// Whatever happens, the bucket alone says what it would in limits that have nothing else.
+#[test]
+fn a_bucket_alone_admits_as_limits_of_that_bucket_do() {
+    let (mut alone, mut limits) = (ten_per_second(3), Limits::from(ten_per_second(3)));
+    let (mut now, mut dice) = (Instant::EPOCH, 1_u64);
+    let mut tickets = std::vec::Vec::new();
+    let mut refused = 0;
+    for _ in 0..5_000 {
+        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let roll = dice >> 33;
+        now += Duration::from_millis(roll % 90);
+        let (n, deadline) = (u32::try_from(roll % 5).unwrap(), now + Duration::from_millis(roll % 900));
+        match (alone.join(now, n, 0, deadline), limits.join(now, n, 0, deadline)) {
+            (Ok(of_bucket), Ok(of_limits)) => tickets.push((of_bucket, of_limits)),
+            (one, other) => {
+                assert_eq!(one.unwrap_err(), other.unwrap_err());
+                refused += 1;
+            }
+        }
+        if roll % 40 == 0 {
+            let until = now + Duration::from_millis(roll % 1_000);
+            Limiter::block_until(&mut alone, until);
+            limits.block_until(until);
+        }
+        tickets.retain_mut(|(of_bucket, of_limits)| {
+            let admission = alone.poll(now, of_bucket);
+            assert_eq!(admission, limits.poll(now, of_limits), "at {now}");
+            admission != Admission::Granted
+        });
+    }
+    assert!(refused > 500, "{refused}");
+}
+
+#[test]
+fn a_bucket_alone_gets_back_what_nobody_used() {
+    let mut bucket = ten_per_second(5);
+    let [used, dropped, left] = [1, 2, 4].map(|n| bucket.join(ms(0), n, 0, Instant::MAX).unwrap());
+    assert_eq!(bucket.available(ms(0)), 0);
+    bucket.leave(ms(0), left);
+    assert_eq!(bucket.available(ms(0)), 2);
+    assert_eq!(bucket.finish(ms(0), used, OutcomeKind::Transient), Learned::NOTHING);
+    bucket.abandon(ms(0), dropped);
+    assert_eq!(bucket.available(ms(0)), 2, "what was started is spent");
+}
