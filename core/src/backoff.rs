@@ -46,7 +46,7 @@ use core::cmp;
 use core::fmt;
 use core::time::Duration;
 
-use crate::settings::{InvalidSetting, Value, at_least_one, positive};
+use crate::settings::{InvalidSetting, at_least_as_long, at_least_one, first, positive};
 use crate::time::saturating_nanos;
 
 #[cfg(test)]
@@ -117,22 +117,23 @@ impl Backoff {
     ///
     /// # Errors
     /// If `base` is zero, or `cap` is less than `base`.
-    pub fn decorrelated(base: Duration, cap: Duration) -> Result<Self, InvalidSetting> {
+    pub const fn decorrelated(base: Duration, cap: Duration) -> Result<Self, InvalidSetting> {
         Self::with_shape(base, cap, Shape::Decorrelated)
     }
 
-    fn with_shape(base: Duration, cap: Duration, shape: Shape) -> Result<Self, InvalidSetting> {
-        positive("base", base)?;
-        if cap < base {
-            return Err(InvalidSetting::Contradiction {
-                setting: "cap",
-                value: Value::Time(cap),
-                must_be: "at least as long as",
-                other: "base",
-                other_value: Value::Time(base),
-            });
+    const fn with_shape(base: Duration, cap: Duration, shape: Shape) -> Result<Self, InvalidSetting> {
+        match first([positive("base", base), at_least_as_long(("cap", cap), ("base", base))]) {
+            Ok(()) => Ok(Self { base: saturating_nanos(base), cap: saturating_nanos(cap), shape }),
+            Err(error) => Err(error),
         }
-        Ok(Self { base: saturating_nanos(base), cap: saturating_nanos(cap), shape })
+    }
+
+    /// The shortest time after which a call may be repeated for the first time.
+    pub(crate) const fn shortest(&self) -> Duration {
+        Duration::from_nanos(match self.shape {
+            Shape::Formula { jitter, .. } => jitter.range(self.base, self.cap).0,
+            Shape::Decorrelated => self.base,
+        })
     }
 
     /// How long to wait before the given retry; the first is 1.
@@ -190,22 +191,22 @@ impl fmt::Display for Backoff {
 /// The default backoff of the [module](self).
 impl Default for Backoff {
     fn default() -> Self {
-        let BackoffBuilder { base, growth, cap, jitter } = Self::builder();
-        Self { base: saturating_nanos(base), cap: saturating_nanos(cap), shape: Shape::Formula { growth, jitter } }
+        Self::builder().unchecked()
     }
 }
 
 impl Jitter {
     /// The shortest and the longest delay that it makes of `delay`, which is at most `cap`.
-    fn range(self, delay: u64, cap: u64) -> (u64, u64) {
+    const fn range(self, delay: u64, cap: u64) -> (u64, u64) {
         match self {
             Self::None => (delay, delay),
             Self::Full => (0, delay),
             Self::Equal => (delay - delay / 2, delay),
             Self::Proportional(percent) => {
                 // Drawn from what the cap leaves, and not cut to it: half of all delays there would be the same.
-                let spread = percent_of(cmp::min(percent, 100), delay);
-                (delay - spread, cmp::min(cap, delay.saturating_add(spread)))
+                let spread = percent_of(if percent < 100 { percent } else { 100 }, delay);
+                let longest = delay.saturating_add(spread);
+                (delay - spread, if longest < cap { longest } else { cap })
             }
         }
     }
@@ -219,8 +220,8 @@ fn draw(limit: u64, entropy: u64) -> u64 {
     drawn
 }
 
-fn percent_of(percent: u8, whole: u64) -> u64 {
-    let percent = u64::from(percent);
+const fn percent_of(percent: u8, whole: u64) -> u64 {
+    let percent = percent as u64;
     // By hundreds and the rest: exact, and without the wide division that a microcontroller would need for it.
     whole / 100 * percent + whole % 100 * percent / 100
 }
@@ -269,12 +270,22 @@ impl BackoffBuilder {
     ///
     /// # Errors
     /// If `base` or the factor of an exponential growth is zero, or `cap` is less than `base`.
-    pub fn build(self) -> Result<Backoff, InvalidSetting> {
+    pub const fn build(self) -> Result<Backoff, InvalidSetting> {
         let Self { base, growth, cap, jitter } = self;
-        match growth {
-            Growth::Exponential { factor } => at_least_one("factor", factor)?,
-            Growth::Constant | Growth::Linear | Growth::Fibonacci => {}
+        let factor = match growth {
+            Growth::Exponential { factor } => factor,
+            Growth::Constant | Growth::Linear | Growth::Fibonacci => 1,
+        };
+        match at_least_one("factor", factor) {
+            Ok(()) => Backoff::with_shape(base, cap, Shape::Formula { growth, jitter }),
+            Err(error) => Err(error),
         }
-        Backoff::with_shape(base, cap, Shape::Formula { growth, jitter })
+    }
+
+    /// The backoff, of settings that are known to be sound.
+    pub(crate) const fn unchecked(self) -> Backoff {
+        let Self { base, growth, cap, jitter } = self;
+        let shape = Shape::Formula { growth, jitter };
+        Backoff { base: saturating_nanos(base), cap: saturating_nanos(cap), shape }
     }
 }

@@ -169,6 +169,26 @@ impl<L> Pipeline<L> {
     }
 }
 
+impl<const K: usize> Pipeline<Limits<K>> {
+    /// The same pipeline, with nothing but this to limit it. With a [`TokenBucket`] firmware links only what that does, and
+    /// in a constant its settings are checked when it is compiled:
+    ///
+    /// ```
+    /// use steadfast_core::pipeline::Pipeline;
+    /// use steadfast_core::rate_limit::{Quota, TokenBucket};
+    ///
+    /// const PIPELINE: Pipeline<TokenBucket> = match (Quota::per_second(2), Pipeline::builder().build()) {
+    ///     (Ok(quota), Ok(pipeline)) => pipeline.limited_by(TokenBucket::new(quota)),
+    ///     _ => panic!("settings that cannot be"),
+    /// };
+    /// assert_eq!(PIPELINE.limits().quota().tokens(), 2);
+    /// ```
+    pub const fn limited_by<L: Limiter>(self, limits: L) -> Pipeline<L> {
+        let Self { deadline, attempt_timeout, retry, budget, hedge, circuit_breaker, limits: _ } = self;
+        Pipeline { deadline, attempt_timeout, retry, budget, hedge, circuit_breaker, limits }
+    }
+}
+
 impl<L: Limiter> Pipeline<L> {
     /// A call that starts now. Its deadline counts from here.
     pub fn call(&self, now: Instant, options: CallOptions) -> Call<L::Ticket> {
@@ -191,70 +211,70 @@ pub struct PipelineBuilder<const K: usize = 1> {
 
 impl<const K: usize> PipelineBuilder<K> {
     /// By when a call has to end, from its start, with all its waits and retries.
-    pub fn deadline(self, time: Duration) -> Self {
+    pub const fn deadline(self, time: Duration) -> Self {
         Self { deadline: Some(time), ..self }
     }
 
     /// Lets a call take as long as it takes. Retries end it at some time; a rate limit or a hanging attempt may not.
-    pub fn without_deadline(self) -> Self {
+    pub const fn without_deadline(self) -> Self {
         Self { deadline: None, ..self }
     }
 
     /// How long one attempt may take before it is cancelled.
-    pub fn attempt_timeout(self, time: Duration) -> Self {
+    pub const fn attempt_timeout(self, time: Duration) -> Self {
         Self { attempt_timeout: Some(time), ..self }
     }
 
     /// Lets an attempt take whatever remains until the deadline.
-    pub fn without_attempt_timeout(self) -> Self {
+    pub const fn without_attempt_timeout(self) -> Self {
         Self { attempt_timeout: None, ..self }
     }
 
     /// Whether and when failed attempts are repeated.
-    pub fn retry(self, retry: Retry) -> Self {
+    pub const fn retry(self, retry: Retry) -> Self {
         Self { retry, ..self }
     }
 
     /// How much may be repeated by all calls together, retries and hedges.
-    pub fn budget(self, budget: Budget) -> Self {
+    pub const fn budget(self, budget: Budget) -> Self {
         Self { budget, ..self }
     }
 
     /// When to send another attempt beside one that takes long, in calls whose driver can run two at once.
-    pub fn hedge(self, hedge: Hedge) -> Self {
+    pub const fn hedge(self, hedge: Hedge) -> Self {
         Self { hedge: Some(hedge), ..self }
     }
 
     /// The breaker that watches over the dependency.
-    pub fn circuit_breaker(self, breaker: CircuitBreaker) -> Self {
+    pub const fn circuit_breaker(self, breaker: CircuitBreaker) -> Self {
         Self { circuit_breaker: Some(breaker), ..self }
     }
 
     /// No breaker: every attempt is made, also against a dependency that is down.
-    pub fn without_circuit_breaker(self) -> Self {
+    pub const fn without_circuit_breaker(self) -> Self {
         Self { circuit_breaker: None, ..self }
     }
 
     /// The rate limit that every attempt waits for. It counts what [`CallOptions`] say that a call weighs.
-    pub fn rate_limit(self, limit: TokenBucket) -> PipelineBuilder {
+    pub const fn rate_limit(self, limit: TokenBucket) -> PipelineBuilder {
         self.rate_limits(RateLimits::of([limit]), [Counts::Weight])
     }
 
     /// Several rate limits, all of which every attempt waits for: requests and LLM tokens, per second and per day. Each
     /// counts calls, or what [`CallOptions`] say that a call weighs.
-    pub fn rate_limits<const N: usize>(self, limits: RateLimits<N>, counts: [Counts; N]) -> PipelineBuilder<N> {
+    pub const fn rate_limits<const N: usize>(self, limits: RateLimits<N>, counts: [Counts; N]) -> PipelineBuilder<N> {
         let Self { deadline, attempt_timeout, retry, budget, hedge, circuit_breaker, limits: others } = self;
         let limits = others.with_rate_limits(limits, counts);
         PipelineBuilder { deadline, attempt_timeout, retry, budget, hedge, circuit_breaker, limits }
     }
 
     /// A rate that follows what the server bears, beside the rate limits or instead of them.
-    pub fn adaptive_rate(self, rate: AdaptiveRate) -> Self {
+    pub const fn adaptive_rate(self, rate: AdaptiveRate) -> Self {
         Self { limits: self.limits.with_adaptive_rate(rate), ..self }
     }
 
     /// How many attempts may be under way at once.
-    pub fn concurrency_limit(self, limit: ConcurrencyLimit) -> Self {
+    pub const fn concurrency_limit(self, limit: ConcurrencyLimit) -> Self {
         Self { limits: self.limits.with_concurrency_limit(limit), ..self }
     }
 
@@ -262,10 +282,12 @@ impl<const K: usize> PipelineBuilder<K> {
     ///
     /// # Errors
     /// If a time is zero, or two settings [contradict each other](self#contradictions); the error names both.
-    pub fn build(self) -> Result<Pipeline<Limits<K>>, InvalidSetting> {
+    pub const fn build(self) -> Result<Pipeline<Limits<K>>, InvalidSetting> {
         let Self { deadline, attempt_timeout, retry, budget, hedge, circuit_breaker, limits } = self;
         let pipeline = Pipeline { deadline, attempt_timeout, retry, budget, hedge, circuit_breaker, limits };
-        pipeline.check()?;
-        Ok(pipeline)
+        match pipeline.check() {
+            Ok(()) => Ok(pipeline),
+            Err(error) => Err(error),
+        }
     }
 }

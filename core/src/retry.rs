@@ -105,8 +105,8 @@ pub enum Verdict {
 
 impl Retry {
     /// A retry policy with the defaults of the [module](self), to be changed.
-    pub fn builder() -> RetryBuilder {
-        RetryBuilder { max_attempts: 4, backoff: Backoff::default() }
+    pub const fn builder() -> RetryBuilder {
+        RetryBuilder { max_attempts: 4, backoff: Backoff::builder().unchecked() }
     }
 
     /// How many attempts are made at most, the first included.
@@ -115,8 +115,8 @@ impl Retry {
     }
 
     /// The shortest time after which a call may be repeated for the first time.
-    pub(crate) fn shortest_delay(&self) -> Duration {
-        self.backoff.delay(1, Duration::ZERO, 0)
+    pub(crate) const fn shortest_delay(&self) -> Duration {
+        self.backoff.shortest()
     }
 
     /// What follows a failed attempt. `entropy` is a uniformly random number; see [`Backoff::delay`].
@@ -167,8 +167,7 @@ impl fmt::Display for Retry {
 /// The default policy of the [module](self).
 impl Default for Retry {
     fn default() -> Self {
-        let RetryBuilder { max_attempts, backoff } = Self::builder();
-        Self { max_attempts, backoff }
+        Self::builder().unchecked()
     }
 }
 
@@ -195,8 +194,16 @@ impl RetryBuilder {
     ///
     /// # Errors
     /// If `max_attempts` is zero.
-    pub fn build(self) -> Result<Retry, InvalidSetting> {
-        at_least_one("max_attempts", self.max_attempts)?;
-        Ok(Retry { max_attempts: self.max_attempts, backoff: self.backoff })
+    pub const fn build(self) -> Result<Retry, InvalidSetting> {
+        match at_least_one("max_attempts", self.max_attempts) {
+            Ok(()) => Ok(self.unchecked()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The policy, of settings that are known to be sound.
+    pub(crate) const fn unchecked(self) -> Retry {
+        let Self { max_attempts, backoff } = self;
+        Retry { max_attempts, backoff }
     }
 }

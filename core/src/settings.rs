@@ -78,6 +78,78 @@ pub(crate) const fn at_least_one(setting: &'static str, value: u32) -> Result<()
     Ok(())
 }
 
+/// The first complaint of several checks, in their order. Settings are checked in constants too, where `?` cannot be.
+pub(crate) const fn first<const N: usize>(checks: [Result<(), InvalidSetting>; N]) -> Result<(), InvalidSetting> {
+    let mut check = 0;
+    while check < N {
+        if checks[check].is_err() {
+            return checks[check];
+        }
+        check += 1;
+    }
+    Ok(())
+}
+
+/// Refuses a count that is not within a range, both ends included.
+pub(crate) const fn within(
+    setting: &'static str,
+    value: u32,
+    (least, most): (u32, u32),
+    accepted: &'static str,
+) -> Result<(), InvalidSetting> {
+    if least <= value && value <= most {
+        return Ok(());
+    }
+    Err(InvalidSetting::count(setting, value as u64, accepted))
+}
+
+/// Refuses a count that is more than another, by both their names.
+pub(crate) const fn at_most(
+    (setting, value): (&'static str, u32),
+    (other, other_value): (&'static str, u32),
+) -> Result<(), InvalidSetting> {
+    if value <= other_value {
+        return Ok(());
+    }
+    Err(contradiction((setting, Value::Count(value as u64)), "at most", (other, Value::Count(other_value as u64))))
+}
+
+/// Refuses a time that is shorter than another, by both their names.
+pub(crate) const fn at_least_as_long(
+    (setting, value): (&'static str, Duration),
+    (other, other_value): (&'static str, Duration),
+) -> Result<(), InvalidSetting> {
+    if !is_shorter(value, other_value) {
+        return Ok(());
+    }
+    Err(contradiction((setting, Value::Time(value)), "at least as long as", (other, Value::Time(other_value))))
+}
+
+/// Refuses a time that is longer than another, by both their names.
+pub(crate) const fn at_most_as_long(
+    (setting, value): (&'static str, Duration),
+    (other, other_value): (&'static str, Duration),
+) -> Result<(), InvalidSetting> {
+    if !is_shorter(other_value, value) {
+        return Ok(());
+    }
+    Err(contradiction((setting, Value::Time(value)), "at most as long as", (other, Value::Time(other_value))))
+}
+
+/// Two settings that cannot stand beside each other.
+pub(crate) const fn contradiction(
+    (setting, value): (&'static str, Value),
+    must_be: &'static str,
+    (other, other_value): (&'static str, Value),
+) -> InvalidSetting {
+    InvalidSetting::Contradiction { setting, value, must_be, other, other_value }
+}
+
+/// `time < than`, in constants too.
+pub(crate) const fn is_shorter(time: Duration, than: Duration) -> bool {
+    time.as_nanos() < than.as_nanos()
+}
+
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -14,8 +14,8 @@ pub(super) struct Evidence {
 }
 
 impl Evidence {
-    pub(super) fn none(settings: &Settings) -> Self {
-        Self { consecutive_failures: 0, sum: Tally::default(), window: Sliding::new(settings.shape) }
+    pub(super) const fn none(settings: &Settings) -> Self {
+        Self { consecutive_failures: 0, sum: Tally::NONE, window: Sliding::new(settings.shape) }
     }
 
     /// Takes note of a call, and says why to open if that is what follows.

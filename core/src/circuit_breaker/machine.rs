@@ -41,11 +41,14 @@ impl CircuitBreaker {
         CircuitBreakerBuilder::DEFAULT
     }
 
-    pub(super) fn with_settings(settings: Settings, mode: Mode) -> Self {
-        let phase = Phase::Closed(Evidence::none(&settings));
-        let mut breaker = Self { settings, phase, epoch: 0, dice: 0, openings: 0, metrics_only: false };
-        breaker.set_mode(mode);
-        breaker
+    pub(super) const fn with_settings(settings: Settings, mode: Mode) -> Self {
+        let (phase, metrics_only) = match mode {
+            Mode::Automatic => (Phase::Closed(Evidence::none(&settings)), false),
+            Mode::MetricsOnly => (Phase::Closed(Evidence::none(&settings)), true),
+            Mode::ForcedOpen => (Phase::ForcedOpen, false),
+            Mode::ForcedClosed => (Phase::ForcedClosed, false),
+        };
+        Self { settings, phase, epoch: 0, dice: 0, openings: 0, metrics_only }
     }
 
     /// What it does with callers, or in [`Mode::MetricsOnly`] would do. An open breaker becomes half-open, and a recovering
@@ -355,7 +358,7 @@ impl CircuitBreaker {
 /// A closed breaker with the defaults of the [module](super).
 impl Default for CircuitBreaker {
     fn default() -> Self {
-        Self::with_settings(CircuitBreakerBuilder::DEFAULT.settings(), Mode::Automatic)
+        CircuitBreakerBuilder::DEFAULT.unchecked()
     }
 }
 

@@ -2,7 +2,9 @@ use core::cmp;
 use core::num::NonZeroU32;
 use core::time::Duration;
 
-use crate::settings::{InvalidSetting, Value, at_least_one, positive};
+use crate::settings::{
+    InvalidSetting, at_least_as_long, at_least_one, at_most, at_most_as_long, first, positive, within,
+};
 use crate::time::{Instant, saturating_nanos};
 
 use super::probes::MOST_PROBES;
@@ -232,9 +234,16 @@ impl CircuitBreakerBuilder {
     ///
     /// # Errors
     /// If a setting is out of its range, or two contradict each other; the error names both.
-    pub fn build(self) -> Result<CircuitBreaker, InvalidSetting> {
-        self.check()?;
-        Ok(CircuitBreaker::with_settings(self.settings(), self.mode))
+    pub const fn build(self) -> Result<CircuitBreaker, InvalidSetting> {
+        match self.check() {
+            Ok(()) => Ok(self.unchecked()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A breaker of settings that are known to be sound.
+    pub(crate) const fn unchecked(self) -> CircuitBreaker {
+        CircuitBreaker::with_settings(self.settings(), self.mode)
     }
 
     /// The breaker that a snapshot was taken of, under these settings, whatever [`mode`](Self::mode) they name: the
@@ -249,49 +258,52 @@ impl CircuitBreakerBuilder {
         Ok(self.build()?.restored(now, snapshot))
     }
 
-    fn check(&self) -> Result<(), InvalidSetting> {
-        if let Some(failures) = self.failure_threshold {
-            at_least_one("failure_threshold", failures)?;
-        }
-        if let Some(rate) = self.failure_rate {
-            within("failure_rate", rate, 1..=100, "1 to 100 percent")?;
-        }
+    const fn check(&self) -> Result<(), InvalidSetting> {
+        first([
+            at_least_one("failure_threshold", or_1(self.failure_threshold)),
+            within("failure_rate", or_1(self.failure_rate), (1, 100), "1 to 100 percent"),
+            self.check_window(),
+            within("minimum_calls", self.minimum_calls, (1, MOST_MINIMUM), "1 to 32,767"),
+            positive("open_for", self.open_for),
+            self.check_growth(),
+            within("open_jitter", self.open_jitter, (0, 100), "0 to 100 percent"),
+            within("probes", self.probes, (1, MOST_PROBES), "1 to 8"),
+            positive("probe_lease", self.probe_lease),
+            self.check_slow_calls(),
+            at_least_one("success_threshold", self.success_threshold),
+            match self.recover_over {
+                Some(time) => positive("recover_over", time),
+                None => Ok(()),
+            },
+        ])
+    }
+
+    const fn check_window(&self) -> Result<(), InvalidSetting> {
         match self.window {
-            Window::Calls(calls) => {
-                within("window", calls, 1..=MOST_CALLS, "1 to 128 calls")?;
-                if self.minimum_calls > calls {
-                    let (minimum, calls) = (Value::Count(self.minimum_calls.into()), Value::Count(calls.into()));
-                    return Err(contradiction(("minimum_calls", minimum), "at most", ("window", calls)));
-                }
-            }
-            Window::Time(time) => positive("window", time)?,
+            Window::Calls(calls) => first([
+                within("window", calls, (1, MOST_CALLS), "1 to 128 calls"),
+                at_most(("minimum_calls", self.minimum_calls), ("window", calls)),
+            ]),
+            Window::Time(time) => positive("window", time),
         }
-        within("minimum_calls", self.minimum_calls, 1..=MOST_MINIMUM, "1 to 32,767")?;
-        positive("open_for", self.open_for)?;
-        if let Some((factor, cap)) = self.open_growth {
-            at_least_one("open_growth", factor)?;
-            if cap < self.open_for {
-                let (cap, open_for) = (Value::Time(cap), Value::Time(self.open_for));
-                return Err(contradiction(("open_growth", cap), "at least as long as", ("open_for", open_for)));
-            }
-        }
-        within("open_jitter", self.open_jitter, 0..=100, "0 to 100 percent")?;
-        within("probes", self.probes, 1..=MOST_PROBES, "1 to 8")?;
-        positive("probe_lease", self.probe_lease)?;
-        if let Some((rate, slow_at)) = self.slow_calls {
-            within("slow_call_rate", rate, 1..=100, "1 to 100 percent")?;
-            positive("slow_call_rate", slow_at)?;
+    }
+
+    const fn check_growth(&self) -> Result<(), InvalidSetting> {
+        let Some((factor, cap)) = self.open_growth else { return Ok(()) };
+        first([
+            at_least_one("open_growth", factor),
+            at_least_as_long(("open_growth", cap), ("open_for", self.open_for)),
+        ])
+    }
+
+    const fn check_slow_calls(&self) -> Result<(), InvalidSetting> {
+        let Some((rate, slow_at)) = self.slow_calls else { return Ok(()) };
+        first([
+            within("slow_call_rate", rate, (1, 100), "1 to 100 percent"),
+            positive("slow_call_rate", slow_at),
             // A probe would be lost before it is slow.
-            if slow_at > self.probe_lease {
-                let (slow_at, lease) = (Value::Time(slow_at), Value::Time(self.probe_lease));
-                return Err(contradiction(("slow_call_rate", slow_at), "at most as long as", ("probe_lease", lease)));
-            }
-        }
-        at_least_one("success_threshold", self.success_threshold)?;
-        if let Some(time) = self.recover_over {
-            positive("recover_over", time)?;
-        }
-        Ok(())
+            at_most_as_long(("slow_call_rate", slow_at), ("probe_lease", self.probe_lease)),
+        ])
     }
 
     /// In the form in which they are kept. Only what has passed the check keeps its meaning.
@@ -345,19 +357,10 @@ const fn byte(number: u32) -> u8 {
     number as u8
 }
 
-fn within(
-    setting: &'static str,
-    value: u32,
-    range: core::ops::RangeInclusive<u32>,
-    accepted: &'static str,
-) -> Result<(), InvalidSetting> {
-    if range.contains(&value) { Ok(()) } else { Err(InvalidSetting::count(setting, value.into(), accepted)) }
-}
-
-const fn contradiction(
-    (setting, value): (&'static str, Value),
-    must_be: &'static str,
-    (other, other_value): (&'static str, Value),
-) -> InvalidSetting {
-    InvalidSetting::Contradiction { setting, value, must_be, other, other_value }
+/// A count, or one that is in every range, where there is none to be checked.
+const fn or_1(count: Option<u32>) -> u32 {
+    match count {
+        Some(count) => count,
+        None => 1,
+    }
 }

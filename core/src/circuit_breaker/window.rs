@@ -81,7 +81,7 @@ pub(super) enum Sliding {
 }
 
 /// A bit for each call. (Of two halves, since a `u128` would make the whole breaker as picky about its address.)
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Ring {
     failed: [u64; 2],
     slow: [u64; 2],
@@ -106,9 +106,9 @@ struct Tenth {
 }
 
 impl Sliding {
-    pub(super) fn new(shape: Shape) -> Self {
+    pub(super) const fn new(shape: Shape) -> Self {
         match shape {
-            Shape::Calls => Self::Calls(Ring::default()),
+            Shape::Calls => Self::Calls(Ring::NONE),
             Shape::Time => Self::Time(Tenths::NONE),
         }
     }
@@ -175,6 +175,8 @@ impl Sliding {
 }
 
 impl Tally {
+    pub(super) const NONE: Self = Self { calls: 0, failures: 0, slow: 0 };
+
     fn add(&mut self, tenth: Tenth) {
         self.calls += u32::from(tenth.calls);
         self.failures += u32::from(tenth.failures);
@@ -189,6 +191,8 @@ impl Tally {
 }
 
 impl Ring {
+    const NONE: Self = Self { failed: [0; 2], slow: [0; 2], next: 0 };
+
     #[inline]
     pub(super) fn note(&mut self, sum: &mut Tally, width: u64, sample: Sample) {
         let place = u64::from(self.next);

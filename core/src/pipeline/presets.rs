@@ -12,14 +12,14 @@ use crate::settings::InvalidSetting;
 
 impl Pipeline {
     /// The standard pipeline, to be changed: its [defaults](super) are for calls that somebody waits for.
-    pub fn builder() -> PipelineBuilder {
+    pub const fn builder() -> PipelineBuilder {
         PipelineBuilder {
             deadline: Some(Duration::from_secs(30)),
             attempt_timeout: Some(Duration::from_secs(10)),
-            retry: Retry::default(),
-            budget: Budget::default(),
+            retry: Retry::builder().unchecked(),
+            budget: Budget::ratio().unchecked(),
             hedge: None,
-            circuit_breaker: Some(CircuitBreaker::default()),
+            circuit_breaker: Some(CircuitBreaker::builder().unchecked()),
             limits: Limits::none(),
         }
     }

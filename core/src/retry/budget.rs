@@ -74,11 +74,10 @@
 //! Do not share one among dependencies: the calls to the healthy one would pay for the retries at the sick one.
 
 use core::fmt;
-use core::ops::RangeInclusive;
 use core::time::Duration;
 
 use crate::outcome::{Outcome, OutcomeKind};
-use crate::settings::InvalidSetting;
+use crate::settings::{InvalidSetting, is_shorter};
 use crate::time::Instant;
 
 mod adaptive;
@@ -319,18 +318,9 @@ impl Default for Budget {
     }
 }
 
-fn in_range(
-    setting: &'static str,
-    value: u32,
-    range: RangeInclusive<u32>,
-    accepted: &'static str,
-) -> Result<(), InvalidSetting> {
-    if range.contains(&value) { Ok(()) } else { Err(InvalidSetting::count(setting, value.into(), accepted)) }
-}
-
 /// Refuses a window that cannot be cut into ten slices with any meaning.
-fn long_enough(setting: &'static str, window: Duration) -> Result<(), InvalidSetting> {
-    if window < Duration::from_micros(1) {
+const fn long_enough(setting: &'static str, window: Duration) -> Result<(), InvalidSetting> {
+    if is_shorter(window, Duration::from_micros(1)) {
         return Err(InvalidSetting::time(setting, window, "at least a microsecond"));
     }
     Ok(())

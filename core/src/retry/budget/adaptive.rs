@@ -3,7 +3,7 @@ use core::time::Duration;
 
 use super::window::Window;
 use super::{Budget, Charge, Exhausted, Kind, Paid};
-use crate::settings::InvalidSetting;
+use crate::settings::{InvalidSetting, first, within};
 use crate::time::Instant;
 
 /// Settings of a [`Budget::adaptive`]: the client-side throttling of *Site Reliability Engineering* (Google, 2016),
@@ -48,14 +48,15 @@ impl AdaptiveBuilder {
     ///
     /// # Errors
     /// If `multiplier_percent` is less than 100, or `window` less than a microsecond.
-    pub fn build(self) -> Result<Budget, InvalidSetting> {
-        if self.multiplier_percent < 100 {
-            let value = self.multiplier_percent.into();
-            return Err(InvalidSetting::count("multiplier_percent", value, "at least 100"));
-        }
-        super::long_enough("window", self.window)?;
+    pub const fn build(self) -> Result<Budget, InvalidSetting> {
         let Self { multiplier_percent, window } = self;
-        Ok(Budget { kind: Kind::Adaptive(Adaptive { multiplier_percent, window: Window::new(window) }) })
+        match first([
+            within("multiplier_percent", multiplier_percent, (100, u32::MAX), "at least 100"),
+            super::long_enough("window", window),
+        ]) {
+            Ok(()) => Ok(Budget { kind: Kind::Adaptive(Adaptive { multiplier_percent, window: Window::new(window) }) }),
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -3,8 +3,8 @@ use core::fmt;
 use core::time::Duration;
 
 use super::window::Window;
-use super::{Budget, Charge, Exhausted, Kind, Paid, in_range};
-use crate::settings::InvalidSetting;
+use super::{Budget, Charge, Exhausted, Kind, Paid};
+use crate::settings::{InvalidSetting, first, within};
 use crate::time::Instant;
 
 /// Settings of a [`Budget::in_flight`]: Envoy's retry budget.
@@ -57,11 +57,14 @@ impl InFlightBuilder {
     ///
     /// # Errors
     /// If `percent` is not from 1 to 100, or `lease` is less than a microsecond.
-    pub fn build(self) -> Result<Budget, InvalidSetting> {
-        in_range("percent", self.percent, 1..=100, "from 1 to 100")?;
-        super::long_enough("lease", self.lease)?;
+    pub const fn build(self) -> Result<Budget, InvalidSetting> {
         let Self { percent, min_retries, lease } = self;
-        Ok(Budget { kind: Kind::InFlight(InFlight { percent, min_retries, window: Window::new(lease) }) })
+        match first([within("percent", percent, (1, 100), "from 1 to 100"), super::long_enough("lease", lease)]) {
+            Ok(()) => {
+                Ok(Budget { kind: Kind::InFlight(InFlight { percent, min_retries, window: Window::new(lease) }) })
+            }
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -2,7 +2,7 @@ use core::cmp;
 use core::fmt;
 
 use super::{Budget, Cause, Exhausted, Kind, Paid};
-use crate::settings::{InvalidSetting, Value, at_least_one};
+use crate::settings::{InvalidSetting, at_least_one, at_most, first};
 
 /// Settings of a [`Budget::quota`]: the retry quota of the AWS SDKs' standard mode.
 ///
@@ -77,26 +77,28 @@ impl QuotaBuilder {
     ///
     /// # Errors
     /// If `capacity` or a cost is zero, or a cost is more than `capacity`.
-    pub fn build(self) -> Result<Budget, InvalidSetting> {
-        at_least_one("capacity", self.capacity)?;
-        for (setting, cost) in [
+    pub const fn build(self) -> Result<Budget, InvalidSetting> {
+        let capacity = ("capacity", self.capacity);
+        let [transient, throttled, timeout, hedge] = [
             ("transient_cost", self.transient_cost),
             ("throttled_cost", self.throttled_cost),
             ("timeout_cost", self.timeout_cost),
             ("hedge_cost", self.hedge_cost),
-        ] {
-            at_least_one(setting, cost)?;
-            if cost > self.capacity {
-                return Err(InvalidSetting::Contradiction {
-                    setting,
-                    value: Value::Count(cost.into()),
-                    must_be: "at most",
-                    other: "capacity",
-                    other_value: Value::Count(self.capacity.into()),
-                });
-            }
+        ];
+        match first([
+            at_least_one(capacity.0, capacity.1),
+            at_least_one(transient.0, transient.1),
+            at_most(transient, capacity),
+            at_least_one(throttled.0, throttled.1),
+            at_most(throttled, capacity),
+            at_least_one(timeout.0, timeout.1),
+            at_most(timeout, capacity),
+            at_least_one(hedge.0, hedge.1),
+            at_most(hedge, capacity),
+        ]) {
+            Ok(()) => Ok(self.unchecked()),
+            Err(error) => Err(error),
         }
-        Ok(self.unchecked())
     }
 
     pub(super) const fn unchecked(self) -> Budget {

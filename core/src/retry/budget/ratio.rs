@@ -2,8 +2,8 @@ use core::fmt;
 use core::time::Duration;
 
 use super::window::Window;
-use super::{Budget, Charge, Exhausted, Kind, Paid, in_range};
-use crate::settings::{InvalidSetting, positive};
+use super::{Budget, Charge, Exhausted, Kind, Paid};
+use crate::settings::{InvalidSetting, first, positive, within};
 use crate::time::{Instant, saturating_nanos};
 
 /// Settings of a [`Budget::ratio`], the default budget.
@@ -60,14 +60,18 @@ impl RatioBuilder {
     ///
     /// # Errors
     /// If `percent` is not from 1 to 1,000, `window` less than a microsecond, or `every` of the reserve zero.
-    pub fn build(self) -> Result<Budget, InvalidSetting> {
-        in_range("percent", self.percent, 1..=1000, "from 1 to 1,000")?;
-        super::long_enough("window", self.window)?;
-        positive("every", self.every)?;
-        Ok(self.unchecked())
+    pub const fn build(self) -> Result<Budget, InvalidSetting> {
+        match first([
+            within("percent", self.percent, (1, 1000), "from 1 to 1,000"),
+            super::long_enough("window", self.window),
+            positive("every", self.every),
+        ]) {
+            Ok(()) => Ok(self.unchecked()),
+            Err(error) => Err(error),
+        }
     }
 
-    pub(super) fn unchecked(self) -> Budget {
+    pub(crate) const fn unchecked(self) -> Budget {
         let Self { percent, window, reserve, every } = self;
         let reserve = Reserve { size: reserve, every, spent: 0, since: Instant::EPOCH };
         Budget { kind: Kind::Ratio(Ratio { percent, window: Window::new(window), reserve }) }

@@ -1,9 +1,9 @@
 use core::cmp;
 use core::fmt;
 
-use super::{Budget, Exhausted, Kind, in_range};
+use super::{Budget, Exhausted, Kind};
 use crate::outcome::OutcomeKind;
-use crate::settings::InvalidSetting;
+use crate::settings::{InvalidSetting, at_least_one, first, within};
 
 /// Settings of a [`Budget::throttle`]: gRPC's retry throttling (proposal A6, "Throttling Retry Attempts and Hedged RPCs").
 ///
@@ -48,11 +48,18 @@ impl ThrottleBuilder {
     ///
     /// # Errors
     /// If `max_tokens` is not from 1 to 1,000, or `token_ratio_thousandths` is zero.
-    pub fn build(self) -> Result<Budget, InvalidSetting> {
-        in_range("max_tokens", self.max_tokens, 1..=1000, "from 1 to 1,000")?;
-        crate::settings::at_least_one("token_ratio_thousandths", self.token_ratio)?;
-        let max = self.max_tokens * TOKEN;
-        Ok(Budget { kind: Kind::Throttle(Throttle { max, gain: self.token_ratio, tokens: max }) })
+    pub const fn build(self) -> Result<Budget, InvalidSetting> {
+        let Self { max_tokens, token_ratio: gain } = self;
+        match first([
+            within("max_tokens", max_tokens, (1, 1000), "from 1 to 1,000"),
+            at_least_one("token_ratio_thousandths", gain),
+        ]) {
+            Ok(()) => {
+                let max = max_tokens * TOKEN;
+                Ok(Budget { kind: Kind::Throttle(Throttle { max, gain, tokens: max }) })
+            }
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -40,7 +40,7 @@ pub(super) struct Tally {
 
 impl Window {
     /// An empty window of that length, which builders keep to a microsecond and more.
-    pub(super) fn new(length: Duration) -> Self {
+    pub(super) const fn new(length: Duration) -> Self {
         Self {
             slice: saturating_nanos(length) / SLICES as u64,
             newest: 0,
