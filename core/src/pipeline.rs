@@ -127,6 +127,7 @@ mod tests;
 
 pub use call::{Attempt, Call, Step};
 pub use describe::Description;
+pub use hedging::{Hedged, MayHedge, Unhedged};
 pub use options::CallOptions;
 
 /// The policies that calls to one dependency share. See the [module](self) for their order and defaults.
@@ -192,6 +193,11 @@ impl<const K: usize> Pipeline<Limits<K>> {
 impl<L: Limiter> Pipeline<L> {
     /// A call that starts now. Its deadline counts from here.
     pub fn call(&self, now: Instant, options: CallOptions) -> Call<L::Ticket> {
+        Call::new(options, self.deadline_of(now, &options))
+    }
+
+    /// The same, by a driver that can run two attempts at once: the pipeline's hedge may send one beside another.
+    pub fn hedged_call(&self, now: Instant, options: CallOptions) -> Call<L::Ticket, Hedged> {
         Call::new(options, self.deadline_of(now, &options))
     }
 }

@@ -45,7 +45,7 @@ use core::time::Duration;
 use crate::event::Observer;
 use crate::limits::Limiter;
 use crate::outcome::{Outcome, OutcomeKind};
-use crate::pipeline::{Attempt, CallOptions, Pipeline, Step};
+use crate::pipeline::{Attempt, CallOptions, Hedged, MayHedge, Pipeline, Step, Unhedged};
 use crate::rejected::Rejected;
 use crate::share::Share;
 use crate::time::{BlockingTimer, Instant, Timer};
@@ -120,7 +120,7 @@ where
         F: Future<Output = R>,
     {
         let only = pin!(None);
-        self.run(options.without_hedging(), entropy, classify, attempt, &mut [Lane::new(only)]).await
+        self.run::<R, F, Unhedged>(options, entropy, classify, attempt, &mut [Lane::new(only)]).await
     }
 
     /// The same, and while an attempt takes long, the pipeline's hedge may send another beside it. Whichever is answered
@@ -142,10 +142,10 @@ where
     {
         let (one, other) = (pin!(None), pin!(None));
         let lanes = &mut [Lane::new(one), Lane::new(other)];
-        self.run(options.with_hedging(), entropy, classify, attempt, lanes).await
+        self.run::<R, F, Hedged>(options, entropy, classify, attempt, lanes).await
     }
 
-    async fn run<R, F>(
+    async fn run<R, F, H: MayHedge>(
         &self,
         options: CallOptions,
         mut entropy: impl FnMut() -> u64,
@@ -156,7 +156,7 @@ where
     where
         F: Future<Output = R>,
     {
-        let mut driver = Driver::new(self.pipeline, self.timer, self.observer, options);
+        let mut driver = Driver::<S, T, O, L, H>::new(self.pipeline, self.timer, self.observer, options);
         // Dropped before the driver: a slot is not free while its attempt runs.
         let lanes = Lanes(lanes);
         let mut last = LastAttempt::NotMade;
@@ -244,7 +244,7 @@ where
         mut attempt: impl FnMut(Attempt) -> R,
     ) -> Result<R, CallError<R>> {
         let waker = self.timer.waker();
-        let mut driver = Driver::new(self.pipeline, self.timer, self.observer, options.without_hedging());
+        let mut driver = Driver::<S, T, O, L, Unhedged>::new(self.pipeline, self.timer, self.observer, options);
         let mut last = LastAttempt::NotMade;
         loop {
             match driver.ask(entropy(), &waker) {

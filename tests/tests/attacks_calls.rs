@@ -267,10 +267,10 @@ impl Timer for Patience {
     }
 }
 
-/// Promises 4 and 9: a call whose options allow hedging, made with `call`, starts a hedge that nobody makes, and then
-/// never returns from its poll: no lane has the attempt whose time is over.
+/// Promises 4 and 9: a call through a pipeline with a hedge, by a driver that runs one attempt at a time, must not start a
+/// hedge that nobody makes, or it never returns from its poll: no lane has the attempt whose time is over.
 #[test]
-fn a_call_that_may_be_hedged_by_a_driver_that_cannot_never_returns() {
+fn a_driver_that_runs_one_attempt_at_a_time_is_asked_for_no_other() {
     let hedge = Hedge::builder().after(millis(10)).build().unwrap();
     let pipeline = RefCell::new(Pipeline::builder().hedge(hedge).build().unwrap());
     let world = World::default();
@@ -285,7 +285,7 @@ fn a_call_that_may_be_hedged_by_a_driver_that_cannot_never_returns() {
         }
     };
     let mut tasks = Tasks::new(&world);
-    tasks.spawn(runner.call(idempotent().with_hedging(), || 0, |outcome| *outcome, attempt));
+    tasks.spawn(runner.call(idempotent(), || 0, |outcome| *outcome, attempt));
     let ended = catch_unwind(AssertUnwindSafe(|| tasks.run_until(ms(60_000))));
     assert!(ended.is_ok(), "it spins");
     let error = tasks.tasks[0].done.as_ref().unwrap().1.as_ref().unwrap_err();
@@ -420,12 +420,12 @@ fn calls_that_were_given_up_make_the_server_look_fast() {
     let mut pipeline = Pipeline::builder().hedge(Hedge::default()).build().unwrap();
     let mut events = Events::new();
     for _ in 0..100 {
-        let mut call = pipeline.call(ms(0), idempotent().with_hedging());
+        let mut call = pipeline.hedged_call(ms(0), idempotent());
         assert!(matches!(call.poll(ms(0), 0, &mut pipeline, &mut events), Step::Start(_)));
         call.abandon(ms(1), &mut pipeline, &mut events);
         events.report(ms(1), &());
     }
-    let mut call = pipeline.call(ms(1), idempotent().with_hedging());
+    let mut call = pipeline.hedged_call(ms(1), idempotent());
     assert!(matches!(call.poll(ms(1), 0, &mut pipeline, &mut events), Step::Start(_)));
     // Nothing was ever answered: it waits for `max_delay`.
     assert_eq!(call.poll(ms(1), 0, &mut pipeline, &mut events), Step::Wait(ms(5_001)));

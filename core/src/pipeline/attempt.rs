@@ -2,7 +2,7 @@
 
 use core::cmp;
 
-use super::{Attempt, Call, Pipeline};
+use super::{Attempt, Call, MayHedge, Pipeline};
 use crate::circuit_breaker::{self, CircuitBreaker};
 use crate::concurrency;
 use crate::event::{Event, Events};
@@ -97,7 +97,7 @@ impl<T> Run<T> {
     }
 }
 
-impl<T> Call<T> {
+impl<T, H: MayHedge> Call<T, H> {
     /// The first step of an attempt: it fails fast, or joins the line, or starts where there is none.
     pub(super) fn join_line<L: Limiter<Ticket = T>>(
         &mut self,

@@ -5,11 +5,11 @@ use core::time::Duration;
 
 use super::Pipeline;
 use super::attempt::{Place, Progress, Run};
-use super::hedging::{Beside, Hedging, Pushback};
+use super::hedging::{Beside, Hedging, MayHedge, Unhedged};
 use super::options::CallOptions;
 use crate::event::{Event, Events};
 use crate::limits::Limiter;
-use crate::outcome::{Outcome, OutcomeKind};
+use crate::outcome::Outcome;
 use crate::rejected::Rejected;
 use crate::retry::budget::Charge;
 use crate::retry::{Failure, Verdict};
@@ -17,24 +17,25 @@ use crate::time::Instant;
 
 /// One call on its way through a [`Pipeline`]. See the [module](super) for its states.
 ///
-/// The driver asks [`poll`](Self::poll) what to do next, does it, and asks again. `T` is the limits' ticket.
+/// The driver asks [`poll`](Self::poll) what to do next, does it, and asks again. `T` is the limits' ticket, and `H` whether
+/// the driver can run two attempts at once: [`Hedged`](super::Hedged) or [`Unhedged`].
 ///
 /// A call that is given up has to be told so with [`abandon`](Self::abandon), or its place in line, its slot and its
 /// breaker's permit stay taken until their times run out.
 #[derive(Debug)]
 #[must_use = "a call does nothing unless it is polled"]
-pub struct Call<T> {
+pub struct Call<T, H: MayHedge = Unhedged> {
     options: CallOptions,
     deadline: Instant,
     attempts: u32,
     /// What the backoff said last.
     previous_delay: Duration,
-    stage: Stage<T>,
-    pub(super) hedging: Hedging<T>,
+    pub(super) stage: Stage<T>,
+    pub(super) hedging: H::Hedging<T>,
 }
 
 #[derive(Debug)]
-enum Stage<T> {
+pub(super) enum Stage<T> {
     /// With what the budget has paid for the attempt, if it is a retry.
     Asking {
         charge: Option<Charge>,
@@ -54,7 +55,7 @@ pub enum Step {
     /// Wait until then, and ask again. Asking earlier does no harm.
     Wait(Instant),
     /// Make an attempt, and tell how it ended with [`Call::finish`] or [`Call::time_out`]. Another may be under way
-    /// already if the call's [options](CallOptions::with_hedging) allow that, and goes on.
+    /// already if the call is [hedged](super::Hedged), and goes on.
     Start(Attempt),
     /// Nothing: the call has ended. Attempts that are under way are to be cancelled.
     Done(Result<(), Rejected>),
@@ -69,10 +70,10 @@ pub struct Attempt {
     pub until: Instant,
 }
 
-impl<T> Call<T> {
-    pub(crate) const fn new(options: CallOptions, deadline: Instant) -> Self {
+impl<T, H: MayHedge> Call<T, H> {
+    pub(crate) fn new(options: CallOptions, deadline: Instant) -> Self {
         let stage = Stage::Asking { charge: None };
-        Self { options, deadline, attempts: 0, previous_delay: Duration::ZERO, stage, hedging: Hedging::NONE }
+        Self { options, deadline, attempts: 0, previous_delay: Duration::ZERO, stage, hedging: H::none() }
     }
 
     /// How many attempts were started.
@@ -95,7 +96,7 @@ impl<T> Call<T> {
     where
         T: core::fmt::Debug,
     {
-        (&self.stage, &self.hedging.beside)
+        (&self.stage, H::of(&self.hedging).map_or(&Beside::Nothing, |hedging| &hedging.beside))
     }
 
     pub(super) const fn options(&self) -> &CallOptions {
@@ -147,7 +148,8 @@ impl<T> Call<T> {
             }
             Progress::Starts(run) => {
                 let attempt = run.attempt;
-                self.hedging = Hedging { beside: self.next_hedge(run.started, 0, pipeline), ..Hedging::NONE };
+                self.hedging = H::none();
+                self.plan_hedge(run.started, pipeline);
                 self.stage = Stage::Running(run);
                 Step::Start(attempt)
             }
@@ -236,7 +238,8 @@ impl<T> Call<T> {
     where
         L: Limiter<Ticket = T>,
     {
-        if let (Stage::InLine(place), _) | (_, Beside::InLine(place)) = (&self.stage, &self.hedging.beside) {
+        let beside = H::of(&self.hedging).map_or(&Beside::Nothing, |hedging| &hedging.beside);
+        if let (Stage::InLine(place), _) | (_, Beside::InLine(place)) = (&self.stage, beside) {
             pipeline.limits.watch(&place.ticket, waker);
         }
     }
@@ -246,6 +249,9 @@ impl<T> Call<T> {
     where
         L: Limiter<Ticket = T>,
     {
+        if H::of(&self.hedging).is_none() {
+            return; // There are no others.
+        }
         if let Stage::Running(_) = self.stage {
             if let Stage::Running(run) = mem::replace(&mut self.stage, Stage::Ended(Ok(()))) {
                 run.cancel(now, pipeline, events);
@@ -260,7 +266,7 @@ impl<T> Call<T> {
         match &self.stage {
             Stage::Running(run) if run.attempt.number == number => {
                 let ended = mem::replace(&mut self.stage, Stage::Ended(Ok(())));
-                if let Some(other) = self.hedging.take_run() {
+                if let Some(other) = H::of_mut(&mut self.hedging).and_then(Hedging::take_run) {
                     self.stage = Stage::Running(other);
                 }
                 match ended {
@@ -268,12 +274,8 @@ impl<T> Call<T> {
                     Stage::Asking { .. } | Stage::InLine(_) | Stage::BackingOff { .. } | Stage::Ended(_) => None,
                 }
             }
-            Stage::Running(_) if self.hedging.runs(number) => self.hedging.take_run(),
-            Stage::Running(_)
-            | Stage::Asking { .. }
-            | Stage::InLine(_)
-            | Stage::BackingOff { .. }
-            | Stage::Ended(_) => None,
+            Stage::Running(_) => H::of_mut(&mut self.hedging).filter(|hedging| hedging.runs(number))?.take_run(),
+            Stage::Asking { .. } | Stage::InLine(_) | Stage::BackingOff { .. } | Stage::Ended(_) => None,
         }
     }
 
@@ -308,33 +310,19 @@ impl<T> Call<T> {
         events.push(event);
         let held_until = run.conclude(now, entropy, &outcome, pipeline, events);
         if outcome.is_success() {
-            if let (Stage::Running(loser), Some(hedge)) = (&self.stage, &mut pipeline.hedge) {
-                hedge.record_loser(now - loser.started);
-            }
+            self.learn_from_loser(now, pipeline);
             self.cancel_others(now, pipeline, events);
             events.push(Event::Succeeded { attempts: self.attempts });
             self.stage = Stage::Ended(Ok(()));
             return;
         }
-        let before = self.hedging.pushback;
-        match &self.stage {
-            // The one beside it goes on, unless it could only fail in the same way.
-            Stage::Running(run) if outcome.kind() != OutcomeKind::Permanent => {
-                let started = run.started;
-                let pushback = Pushback {
-                    held_until: cmp::max(before.held_until, held_until),
-                    is_final: before.is_final || outcome.forbids_retry(),
-                };
-                self.hedging.pushback = pushback;
-                if pushback == Pushback::NONE && outcome.kind() != OutcomeKind::Throttled {
-                    self.hedging.beside = self.next_hedge(started, self.hedging.sent, pipeline);
-                }
-            }
-            _ => {
-                self.cancel_others(now, pipeline, events);
-                self.retry(now, entropy, before.added_to(now, outcome), pipeline, events);
-            }
+        if self.other_goes_on(outcome, held_until, pipeline) {
+            return;
         }
+        self.cancel_others(now, pipeline, events);
+        let said = H::of(&self.hedging).map(|hedging| hedging.pushback);
+        let outcome = said.map_or(outcome, |said| said.added_to(now, outcome));
+        self.retry(now, entropy, outcome, pipeline, events);
     }
 
     /// Decides whether another attempt follows, now that none is under way.

@@ -1,16 +1,78 @@
 //! A second attempt beside the first, from when it is due to its end.
 
 use core::cmp;
+use core::fmt;
 use core::mem;
 
 use super::attempt::{Place, Progress, Run};
+use super::call::Stage;
 use super::{Attempt, Call, Pipeline, Step};
 use crate::event::{Event, Events};
 use crate::limits::Limiter;
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, OutcomeKind};
 use crate::rejected::Rejected;
 use crate::retry::budget::Cause;
 use crate::time::Instant;
+
+/// Whether a [`Call`]'s driver can run two attempts at once: [`Hedged`], or not: [`Unhedged`].
+///
+/// It is a type, so that a call without hedges carries nothing for them, neither in memory nor in code.
+pub trait MayHedge: fmt::Debug + sealed::Sealed {
+    /// What a call keeps for them.
+    #[doc(hidden)]
+    type Hedging<T>;
+    #[doc(hidden)]
+    fn none<T>() -> Self::Hedging<T>;
+    #[doc(hidden)]
+    fn of<T>(hedging: &Self::Hedging<T>) -> Option<&Hedging<T>>;
+    #[doc(hidden)]
+    fn of_mut<T>(hedging: &mut Self::Hedging<T>) -> Option<&mut Hedging<T>>;
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for super::Hedged {}
+    impl Sealed for super::Unhedged {}
+}
+
+/// By a driver that can run two attempts at once: so the pipeline's [`Hedge`](crate::hedge::Hedge) may send one beside
+/// another, if the operation may be done twice.
+#[derive(Debug)]
+pub enum Hedged {}
+
+/// By a driver that runs one attempt at a time.
+#[derive(Debug)]
+pub enum Unhedged {}
+
+impl MayHedge for Hedged {
+    type Hedging<T> = Hedging<T>;
+
+    fn none<T>() -> Hedging<T> {
+        Hedging::NONE
+    }
+
+    fn of<T>(hedging: &Hedging<T>) -> Option<&Hedging<T>> {
+        Some(hedging)
+    }
+
+    fn of_mut<T>(hedging: &mut Hedging<T>) -> Option<&mut Hedging<T>> {
+        Some(hedging)
+    }
+}
+
+impl MayHedge for Unhedged {
+    type Hedging<T> = ();
+
+    fn none<T>() {}
+
+    fn of<T>((): &()) -> Option<&Hedging<T>> {
+        None
+    }
+
+    fn of_mut<T>((): &mut ()) -> Option<&mut Hedging<T>> {
+        None
+    }
+}
 
 /// What there is beside an attempt that is under way.
 #[derive(Debug)]
@@ -28,7 +90,7 @@ pub(super) enum Beside<T> {
 ///
 /// It is not a part of that stage, since stages are moved about, and nearly no call is hedged.
 #[derive(Debug)]
-pub(super) struct Hedging<T> {
+pub struct Hedging<T> {
     pub(super) beside: Beside<T>,
     /// How many were sent beside the attempt under way.
     pub(super) sent: u32,
@@ -76,13 +138,43 @@ impl Pushback {
     }
 }
 
-impl<T> Call<T> {
-    /// When the next hedge goes beside an attempt that started then, if one does.
-    pub(super) fn next_hedge<L>(&self, started: Instant, sent: u32, pipeline: &Pipeline<L>) -> Beside<T> {
-        let may_hedge = self.options().hedging() && self.attempts() < self.max_attempts(pipeline);
-        let hedge = pipeline.hedge.as_ref().filter(|_| may_hedge);
-        let at = hedge.and_then(|hedge| hedge.next_at(started, sent, self.options().idempotency()));
-        at.map_or(Beside::Nothing, Beside::Due)
+impl<T, H: MayHedge> Call<T, H> {
+    /// Sees to it that the next hedge goes beside an attempt that started then, if one does.
+    pub(super) fn plan_hedge<L>(&mut self, started: Instant, pipeline: &Pipeline<L>) {
+        let may_hedge = self.attempts() < self.max_attempts(pipeline);
+        let idempotency = self.options().idempotency();
+        if let (Some(hedging), Some(hedge), true) = (H::of_mut(&mut self.hedging), &pipeline.hedge, may_hedge) {
+            if let Some(at) = hedge.next_at(started, hedging.sent, idempotency) {
+                hedging.beside = Beside::Due(at);
+            }
+        }
+    }
+
+    /// Learns from the attempt that was slower, if there were two.
+    pub(super) fn learn_from_loser<L>(&self, now: Instant, pipeline: &mut Pipeline<L>) {
+        if let (Some(_), Stage::Running(loser), Some(hedge)) = (H::of(&self.hedging), &self.stage, &mut pipeline.hedge)
+        {
+            hedge.record_loser(now - loser.started);
+        }
+    }
+
+    /// Whether there is another attempt that goes on where one has failed: unless it could only fail in the same way.
+    pub(super) fn other_goes_on<L>(&mut self, failed: Outcome, held_until: Instant, pipeline: &Pipeline<L>) -> bool {
+        let (Some(hedging), Stage::Running(run)) = (H::of_mut(&mut self.hedging), &self.stage) else {
+            return false;
+        };
+        if failed.kind() == OutcomeKind::Permanent {
+            return false;
+        }
+        let (started, before) = (run.started, hedging.pushback);
+        hedging.pushback = Pushback {
+            held_until: cmp::max(before.held_until, held_until),
+            is_final: before.is_final || failed.forbids_retry(),
+        };
+        if hedging.pushback == Pushback::NONE && failed.kind() != OutcomeKind::Throttled {
+            self.plan_hedge(started, pipeline);
+        }
+        true
     }
 
     /// What to do while an attempt is under way: wait, or start another beside it.
@@ -98,13 +190,16 @@ impl<T> Call<T> {
         L: Limiter<Ticket = T>,
     {
         let wait = |until| Step::Wait(cmp::min(until, run.until));
-        match &self.hedging.beside {
+        let Some(hedging) = H::of_mut(&mut self.hedging) else {
+            return Step::Wait(run.until);
+        };
+        match &hedging.beside {
             Beside::Nothing => return Step::Wait(run.until),
             Beside::Due(at) if now < *at => return wait(*at),
             Beside::Running(other) => return wait(other.attempt.until),
             Beside::Due(_) | Beside::InLine(_) => {}
         }
-        let progress = match mem::replace(&mut self.hedging.beside, Beside::Nothing) {
+        let progress = match mem::replace(&mut hedging.beside, Beside::Nothing) {
             Beside::InLine(place) => self.stand_in_line(now, place, pipeline, events),
             // It is due: the others were answered above.
             Beside::Due(_) | Beside::Nothing | Beside::Running(_) => {
@@ -114,23 +209,25 @@ impl<T> Call<T> {
                 }
             }
         };
-        match progress {
-            Progress::Waits { place, until } => {
-                self.hedging.beside = Beside::InLine(place);
+        match (progress, H::of_mut(&mut self.hedging)) {
+            (Progress::Waits { place, until }, Some(hedging)) => {
+                hedging.beside = Beside::InLine(place);
                 wait(until)
             }
-            Progress::Starts(hedge) => {
+            (Progress::Starts(hedge), Some(hedging)) => {
                 let attempt = hedge.attempt;
                 events.push(Event::Hedged { attempt: attempt.number, beside: run.number });
-                self.hedging.beside = Beside::Running(hedge);
-                self.hedging.sent = self.hedging.sent.saturating_add(1);
+                hedging.beside = Beside::Running(hedge);
+                hedging.sent = hedging.sent.saturating_add(1);
                 Step::Start(attempt)
             }
             // The call does not need it.
-            Progress::Refused(rejected) => {
+            (Progress::Refused(rejected), _) => {
                 events.push(Event::HedgeRefused(rejected));
                 Step::Wait(run.until)
             }
+            // Answered above.
+            (Progress::Waits { .. } | Progress::Starts(_), None) => Step::Wait(run.until),
         }
     }
 
@@ -139,10 +236,13 @@ impl<T> Call<T> {
     where
         L: Limiter<Ticket = T>,
     {
-        if let Beside::Nothing = self.hedging.beside {
+        let Some(hedging) = H::of_mut(&mut self.hedging) else {
+            return;
+        };
+        if let Beside::Nothing = hedging.beside {
             return; // As nearly always, and moving it about would take longer than all of this.
         }
-        match mem::replace(&mut self.hedging.beside, Beside::Nothing) {
+        match mem::replace(&mut hedging.beside, Beside::Nothing) {
             Beside::Nothing | Beside::Due(_) => {}
             Beside::InLine(place) => place.leave(now, pipeline),
             Beside::Running(run) => run.cancel(now, pipeline, events),

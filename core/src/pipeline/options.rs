@@ -24,13 +24,11 @@ use crate::outcome::Idempotency;
 /// | deadline | the pipeline's | zero is over at once |
 /// | attempt timeout | the pipeline's | cut to the deadline |
 /// | max attempts | the retry policy's | at most the retry policy's; 0 counts as 1 |
-/// | hedging | off | only for calls that are idempotent, if the pipeline has a [`Hedge`](crate::hedge::Hedge) |
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct CallOptions {
     idempotency: Idempotency,
     weight: NonZeroU32,
     priority: u8,
-    hedging: bool,
     deadline: Option<Duration>,
     attempt_timeout: Option<Duration>,
     max_attempts: Option<u32>,
@@ -53,7 +51,6 @@ impl CallOptions {
             idempotency,
             weight: NonZeroU32::MIN,
             priority: 0,
-            hedging: false,
             deadline: None,
             attempt_timeout: None,
             max_attempts: None,
@@ -93,18 +90,6 @@ impl CallOptions {
         Self { max_attempts: Some(attempts), ..self }
     }
 
-    /// The same call, by a driver that can run two attempts at once: so the pipeline's hedge may send one.
-    #[must_use]
-    pub const fn with_hedging(self) -> Self {
-        Self { hedging: true, ..self }
-    }
-
-    /// The same call, by a driver that runs one attempt at a time.
-    #[must_use]
-    pub const fn without_hedging(self) -> Self {
-        Self { hedging: false, ..self }
-    }
-
     /// Whether it may be repeated.
     pub const fn idempotency(&self) -> Idempotency {
         self.idempotency
@@ -116,10 +101,6 @@ impl CallOptions {
 
     pub(super) const fn priority(&self) -> u8 {
         self.priority
-    }
-
-    pub(super) const fn hedging(&self) -> bool {
-        self.hedging
     }
 
     pub(super) const fn deadline(&self) -> Option<Duration> {

@@ -3,7 +3,7 @@
 use core::num::NonZeroU32;
 use core::time::Duration;
 
-use super::{Attempt, Call, CallOptions, Pipeline, PipelineBuilder, Step};
+use super::{Attempt, Call, CallOptions, Hedged, MayHedge, Pipeline, PipelineBuilder, Step};
 use crate::backoff::{Backoff, Jitter};
 use crate::circuit_breaker::{self, CircuitBreaker, Mode, Reason, State, Window};
 use crate::concurrency::ConcurrencyLimit;
@@ -74,18 +74,18 @@ impl Bench {
         self.pipeline.call(s(secs), CallOptions::idempotent())
     }
 
-    fn poll(&mut self, secs: u64, call: &mut Call<Ticket>) -> Step {
+    fn poll(&mut self, secs: u64, call: &mut Call<Ticket, impl MayHedge>) -> Step {
         let step = call.poll(s(secs), 0, &mut self.pipeline, &mut self.events);
         self.events.report(s(secs), &self.reported);
         step
     }
 
-    fn finish(&mut self, secs: u64, call: &mut Call<Ticket>, outcome: Outcome) {
+    fn finish(&mut self, secs: u64, call: &mut Call<Ticket, impl MayHedge>, outcome: Outcome) {
         call.finish(s(secs), 0, call.attempts(), outcome, &mut self.pipeline, &mut self.events);
         self.events.report(s(secs), &self.reported);
     }
 
-    fn abandon(&mut self, secs: u64, call: &mut Call<Ticket>) {
+    fn abandon(&mut self, secs: u64, call: &mut Call<Ticket, impl MayHedge>) {
         call.abandon(s(secs), &mut self.pipeline, &mut self.events);
         self.events.report(s(secs), &self.reported);
     }

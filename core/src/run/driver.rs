@@ -5,18 +5,19 @@ use super::{CallError, LastAttempt, Made};
 use crate::event::{Events, Observer};
 use crate::limits::Limiter;
 use crate::outcome::Outcome;
-use crate::pipeline::{Attempt, Call, CallOptions, Pipeline, Step};
+use crate::pipeline::{Attempt, Call, CallOptions, MayHedge, Pipeline, Step};
 use crate::rejected::Rejected;
 use crate::share::Share;
 use crate::time::{Clock, Instant};
 
 /// A call, and what it takes to move it on. Dropping it abandons the call.
-pub(super) struct Driver<'a, S, C, O, L>
+pub(super) struct Driver<'a, S, C, O, L, H>
 where
     S: Share<State = Pipeline<L>>,
     C: Clock,
     O: Observer,
     L: Limiter,
+    H: MayHedge,
 {
     pipeline: &'a S,
     clock: &'a C,
@@ -24,17 +25,18 @@ where
     started: Instant,
     /// When the call was asked last.
     asked: Option<Instant>,
-    call: Call<L::Ticket>,
+    call: Call<L::Ticket, H>,
     events: Events,
     history: History,
 }
 
-impl<'a, S, C, O, L> Driver<'a, S, C, O, L>
+impl<'a, S, C, O, L, H> Driver<'a, S, C, O, L, H>
 where
     S: Share<State = Pipeline<L>>,
     C: Clock,
     O: Observer,
     L: Limiter,
+    H: MayHedge,
 {
     pub(super) fn new(pipeline: &'a S, clock: &'a C, observer: &'a O, options: CallOptions) -> Self {
         // It belongs to the pipeline from when it is first asked, so that the lock is not taken for that alone.
@@ -99,7 +101,7 @@ where
     }
 
     /// Tells the call something, and then the observer what came of it. Returns when that was.
-    fn tell(&mut self, tell: impl FnOnce(&mut Call<L::Ticket>, Instant, &mut Pipeline<L>, &mut Events)) -> Instant {
+    fn tell(&mut self, tell: impl FnOnce(&mut Call<L::Ticket, H>, Instant, &mut Pipeline<L>, &mut Events)) -> Instant {
         let Self { call, events, .. } = self;
         let now = self.clock.now();
         with_wakes(self.pipeline, |pipeline| tell(call, now, pipeline, events));
@@ -108,12 +110,13 @@ where
     }
 }
 
-impl<S, C, O, L> Drop for Driver<'_, S, C, O, L>
+impl<S, C, O, L, H> Drop for Driver<'_, S, C, O, L, H>
 where
     S: Share<State = Pipeline<L>>,
     C: Clock,
     O: Observer,
     L: Limiter,
+    H: MayHedge,
 {
     fn drop(&mut self) {
         if !self.call.has_ended() {

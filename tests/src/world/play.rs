@@ -3,7 +3,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use steadfast_core::event::{Events, Observer};
 use steadfast_core::limits::Limiter;
-use steadfast_core::pipeline::{Attempt, Call, Pipeline, Step};
+use steadfast_core::pipeline::{Attempt, Call, Hedged, Pipeline, Step};
 use steadfast_core::rejected::Rejected;
 use steadfast_core::time::Instant;
 
@@ -155,7 +155,7 @@ impl<'w, L: Limiter, O: Observer> Play<'w, L, O> {
         if let Some(second) = self.report.seconds.get_mut(second_of(now)) {
             second.calls += 1;
         }
-        let call = self.clients[index].pipeline.call(now, self.world.options);
+        let call = self.clients[index].pipeline.hedged_call(now, self.world.options);
         let gives_up = self.world.patience.map_or(Instant::MAX, |patience| now + patience);
         let under_way = UnderWay {
             call,
@@ -209,7 +209,7 @@ impl<'w, L: Limiter, O: Observer> Play<'w, L, O> {
     fn tell<R>(
         &mut self,
         place: usize,
-        say: impl FnOnce(&mut Call<L::Ticket>, &mut Dice, &mut Pipeline<L>, &mut Events) -> R,
+        say: impl FnOnce(&mut Call<L::Ticket, Hedged>, &mut Dice, &mut Pipeline<L>, &mut Events) -> R,
     ) -> Option<R> {
         let under_way = self.calls[place].as_mut()?;
         let Client { pipeline, dice, .. } = &mut self.clients[under_way.client];

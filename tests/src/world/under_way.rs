@@ -1,4 +1,4 @@
-use steadfast_core::pipeline::{Attempt, Call};
+use steadfast_core::pipeline::{Attempt, Call, Hedged};
 use steadfast_core::time::Instant;
 
 use super::server::Answer;
@@ -6,7 +6,7 @@ use super::server::Answer;
 /// A call that has not ended, and what else is known about it.
 #[derive(Debug)]
 pub(super) struct UnderWay<T> {
-    pub(super) call: Call<T>,
+    pub(super) call: Call<T, Hedged>,
     pub(super) client: usize,
     pub(super) begun: Instant,
     pub(super) gives_up: Instant,

@@ -95,7 +95,7 @@ fn a_call_joins_with_its_weight_and_its_priority() {
 fn what_is_told_of_an_attempt_that_is_not_there_is_ignored_beside_two_that_are() {
     let hedge = Hedge::builder().after(seconds(2)).build().unwrap();
     let mut bench = Bench::new(builder().hedge(hedge));
-    let mut call = bench.pipeline.call(s(0), CallOptions::idempotent().with_hedging());
+    let mut call = bench.pipeline.hedged_call(s(0), CallOptions::idempotent());
     assert_eq!([0, 2].map(|secs| bench.poll(secs, &mut call)), [start(1, 10), start(2, 12)]);
     call.finish(s(3), 0, 7, Outcome::success(), &mut bench.pipeline, &mut bench.events);
     assert_eq!(bench.poll(3, &mut call), Step::Wait(s(10)));

@@ -38,7 +38,7 @@ fn the_diagrams_and_the_code_agree() {
     let (mut bench, mut now, mut calls) = (Bench::new(builder), 0, Vec::new());
     for _ in 0..50_000 {
         if calls.len() < 4 {
-            calls.push(bench.pipeline.call(s(now), CallOptions::idempotent().with_hedging()));
+            calls.push(bench.pipeline.hedged_call(s(now), CallOptions::idempotent()));
         }
         let mut call = calls.swap_remove(usize::try_from(draw(calls.len() as u64)).unwrap());
         let from = call.names();
@@ -68,7 +68,7 @@ fn the_diagrams_and_the_code_agree() {
     assert_eq!(hedges_went, arrows_after("itself:"));
 }
 
-impl Call<Ticket> {
+impl<H: MayHedge> Call<Ticket, H> {
     /// In which stage it is, and what there is beside its attempt.
     fn names(&self) -> (String, String) {
         let name = |debugged: String| debugged.split([' ', '(']).next().unwrap_or_default().to_owned();
