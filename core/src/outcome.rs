@@ -19,16 +19,9 @@ use core::time::Duration;
 pub struct Outcome {
     pub(crate) kind: OutcomeKind,
     pub(crate) processed: Processed,
-    pub(crate) pushback: Pushback,
+    pub(crate) retry_after: Option<Duration>,
+    pub(crate) forbids_retry: bool,
     pub(crate) timed_out: bool,
-}
-
-/// What the server said about another attempt. The word is gRPC's (proposal A6).
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Pushback {
-    None,
-    After(Duration),
-    Stop,
 }
 
 /// The four ways in which an attempt ends.
@@ -91,7 +84,7 @@ impl Outcome {
     }
 
     const fn new(kind: OutcomeKind) -> Self {
-        Self { kind, processed: Processed::Maybe, pushback: Pushback::None, timed_out: false }
+        Self { kind, processed: Processed::Maybe, retry_after: None, forbids_retry: false, timed_out: false }
     }
 
     /// The same outcome, of an attempt that the other side provably did not act on. By default it may have.
@@ -103,14 +96,15 @@ impl Outcome {
     ///
     /// A hint given with [`OutcomeKind::Success`] or [`OutcomeKind::Permanent`] changes nothing.
     pub const fn with_retry_after(self, delay: Duration) -> Self {
-        Self { pushback: Pushback::After(delay), ..self }
+        Self { retry_after: Some(delay), ..self }
     }
 
-    /// The same outcome, with the server's word that it is not to be tried again, as by gRPC's negative pushback.
+    /// The same outcome, with the word that this call is not to be tried again: the server's, as by gRPC's negative pushback
+    /// (proposal A6), or that of a caller who has nothing left to send.
     ///
-    /// It replaces an earlier word of the server on when to try again.
+    /// An earlier word of the server on how long to wait still holds for the calls that share its limit.
     pub const fn without_retry(self) -> Self {
-        Self { pushback: Pushback::Stop, ..self }
+        Self { forbids_retry: true, ..self }
     }
 
     /// Which of the four ways it was.
@@ -125,15 +119,12 @@ impl Outcome {
 
     /// How long the server asked to wait, if it did.
     pub const fn retry_after(&self) -> Option<Duration> {
-        match self.pushback {
-            Pushback::After(delay) => Some(delay),
-            Pushback::None | Pushback::Stop => None,
-        }
+        self.retry_after
     }
 
-    /// Whether the server said that it is not to be tried again.
+    /// Whether somebody said that it is not to be tried again.
     pub const fn forbids_retry(&self) -> bool {
-        matches!(self.pushback, Pushback::Stop)
+        self.forbids_retry
     }
 
     /// Whether it ended because its time was over.

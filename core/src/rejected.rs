@@ -16,7 +16,7 @@ pub enum Rejected {
     Permanent,
     /// The attempt failed, may have been acted on, and the operation must not be done twice.
     NotIdempotent,
-    /// The server asked that the call is not tried again.
+    /// There must be no other attempt: the server asked for none, or the caller cannot send the same once more.
     RetryForbidden,
     /// As many attempts were made as the retry policy allows.
     AttemptsSpent {
@@ -121,7 +121,9 @@ impl fmt::Display for Rejected {
             Self::AttemptsSpent { max_attempts } => {
                 write!(f, "retry: all {max_attempts} attempts that it allows failed")
             }
-            Self::RetryForbidden => f.write_str("retry: the server asked that the call is not tried again"),
+            Self::RetryForbidden => {
+                f.write_str("retry: the server wants no other attempt, or the caller has nothing left to send")
+            }
             Self::BudgetSpent { retry_at: Some(retry_at) } => {
                 write!(f, "retry budget: it is spent until {retry_at}, unless calls succeed earlier")
             }
@@ -183,7 +185,11 @@ mod tests {
             (Rejected::NotIdempotent, "retry: the attempt may have been acted on and must not be repeated", None),
             (Rejected::AttemptsSpent { max_attempts: 4 }, "retry: all 4 attempts that it allows failed", None),
             (Rejected::AttemptsSpent { max_attempts: 1 }, "retry: the one attempt that it allows failed", None),
-            (Rejected::RetryForbidden, "retry: the server asked that the call is not tried again", None),
+            (
+                Rejected::RetryForbidden,
+                "retry: the server wants no other attempt, or the caller has nothing left to send",
+                None,
+            ),
             (
                 Rejected::BudgetSpent { retry_at: Some(retry_at) },
                 "retry budget: it is spent until 3.5s, unless calls succeed earlier",

@@ -100,6 +100,7 @@ pub struct ScriptedServer {
 struct Seen {
     accepted: AtomicUsize,
     open: AtomicUsize,
+    written: AtomicUsize,
     requests: Mutex<Vec<Received>>,
 }
 
@@ -132,6 +133,11 @@ impl ScriptedServer {
     /// How many connections are open now.
     pub fn open(&self) -> usize {
         self.seen.open.load(Ordering::SeqCst)
+    }
+
+    /// How many bytes were written, on all connections.
+    pub fn written(&self) -> usize {
+        self.seen.written.load(Ordering::SeqCst)
     }
 
     /// What was read, in the order in which it was whole.
@@ -181,7 +187,12 @@ async fn play(stream: TcpStream, script: Vec<Step>, seen: &Seen) -> io::Result<(
                 }
                 seen.requests.lock().unwrap_or_else(PoisonError::into_inner).push(request);
             }
-            Step::Write(bytes) => stream.write_all(&bytes).await?,
+            Step::Write(bytes) => {
+                for piece in bytes.chunks(64 * 1024) {
+                    stream.write_all(piece).await?;
+                    seen.written.fetch_add(piece.len(), Ordering::SeqCst);
+                }
+            }
             Step::Pause(duration) => tokio::time::sleep(duration).await,
             Step::Drain => tokio::io::copy(&mut stream, &mut tokio::io::sink()).await.map(drop)?,
             Step::Reset => {

@@ -30,6 +30,10 @@ pub(crate) enum Answer {
     NoToken(TokenError),
     /// No request, for want of a signature.
     NotSigned(BoxError),
+    /// No whole request: its body failed.
+    BodyFailed(BoxError),
+    /// Nothing in time.
+    TimedOut,
 }
 
 /// What precedes a response's body.
@@ -82,7 +86,8 @@ impl Answer {
             // may work.
             Self::TokenRejected { .. } => Outcome::throttled().not_processed(),
             Self::NoToken(error) if error.may_pass() => Outcome::transient().not_processed(),
-            Self::NoToken(_) | Self::NotSigned(_) => Outcome::permanent().not_processed(),
+            Self::TimedOut => Outcome::timed_out(),
+            Self::NoToken(_) | Self::NotSigned(_) | Self::BodyFailed(_) => Outcome::permanent().not_processed(),
         }
     }
 
@@ -110,6 +115,8 @@ impl Answer {
             }
             Self::NoToken(error) => (What::NoToken(error), None, Bytes::new()),
             Self::NotSigned(error) => (What::NotSigned(error), None, Bytes::new()),
+            Self::BodyFailed(error) => (What::BodyFailed(error), None, Bytes::new()),
+            Self::TimedOut => (What::TimedOut, None, Bytes::new()),
             Self::Broken { head, source } => (What::Broke(source), Some(head), Bytes::new()),
             Self::TooLong { head } => (What::TooLong, Some(head), Bytes::new()),
             Self::Nothing(error) => (What::Broke(error.into_source()), None, Bytes::new()),

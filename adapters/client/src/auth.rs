@@ -47,15 +47,17 @@ enum Kind {
 
 /// Signs whole requests, for APIs that want more than a token: a digest of the body, a signature with a date.
 pub trait Sign {
-    /// Adds to the head of a request, whose body is `body`, what shows who sends it. Called for each attempt.
+    /// Adds to the head of a request what shows who sends it. Called for each attempt.
+    ///
+    /// `body` is the whole body, or `None` if that is a stream, which nobody has read yet.
     ///
     /// # Errors
     /// If it cannot. The call fails then, and is not repeated.
-    fn sign(&self, head: &mut Parts, body: &Bytes) -> Result<(), BoxError>;
+    fn sign(&self, head: &mut Parts, body: Option<&Bytes>) -> Result<(), BoxError>;
 }
 
-impl<F: Fn(&mut Parts, &Bytes) -> Result<(), BoxError>> Sign for F {
-    fn sign(&self, head: &mut Parts, body: &Bytes) -> Result<(), BoxError> {
+impl<F: Fn(&mut Parts, Option<&Bytes>) -> Result<(), BoxError>> Sign for F {
+    fn sign(&self, head: &mut Parts, body: Option<&Bytes>) -> Result<(), BoxError> {
         self(head, body)
     }
 }
@@ -130,7 +132,7 @@ impl Auth {
     }
 
     /// Adds to a request what shows who sends it. What the caller has set itself goes before.
-    pub(crate) fn apply(&self, head: &mut Parts, body: &Bytes) -> Result<(), BoxError> {
+    pub(crate) fn apply(&self, head: &mut Parts, body: Option<&Bytes>) -> Result<(), BoxError> {
         match &self.0 {
             Kind::Nobody | Kind::OAuth2(_) => Ok(()),
             Kind::Header(name, value) => {

@@ -18,6 +18,9 @@ use crate::request::{RequestBuilder, header};
 /// How long a response's body may be unless told otherwise.
 const MAX_BODY: usize = 16 * 1024 * 1024;
 
+/// How much of a stream that is a request's body is kept unless told otherwise.
+const MAX_REPLAY: usize = 64 * 1024;
+
 /// A client of one HTTP API, whose every call goes through one [`Pipeline`].
 ///
 /// Cheap to clone, and used from as many tasks as one likes: clones share the transport's connections, the rate limit
@@ -33,6 +36,7 @@ struct Shared<T, C, O> {
     headers: HeaderMap,
     auth: Auth,
     max_body: usize,
+    max_replay: usize,
     wall_clock: WallClock,
     transport: T,
     pipeline: SharedPipeline<C, O>,
@@ -54,6 +58,7 @@ impl<T, C: Timer> ApiClient<T, C> {
     /// | `auth` | [`Auth::none`] | |
     /// | `user_agent` | `steadfast/` and the version | some servers refuse requests without |
     /// | `max_body` | 16 MiB | a response is read into memory; one that never ends must not fill it |
+    /// | `max_replay` | 64 KiB | a request's body that is a stream can be sent again up to here; each call under way may hold as much |
     /// | `seed` | random | two processes must not draw the same jitter |
     /// | `wall_clock` | the operating system's; in a browser none | a `Retry-After` may be a date |
     ///
@@ -69,6 +74,7 @@ impl<T, C: Timer> ApiClient<T, C> {
             headers: Ok(HeaderMap::new()),
             auth: Auth::none(),
             max_body: MAX_BODY,
+            max_replay: MAX_REPLAY,
             seed: None,
             wall_clock: clock::system,
         }
@@ -136,6 +142,10 @@ impl<T, C, O> ApiClient<T, C, O> {
         self.shared.max_body
     }
 
+    pub(crate) fn max_replay(&self) -> usize {
+        self.shared.max_replay
+    }
+
     pub(crate) fn wall_clock(&self) -> WallClock {
         self.shared.wall_clock
     }
@@ -170,6 +180,7 @@ pub struct ApiClientBuilder<T, C, O = ()> {
     headers: Result<HeaderMap, Error>,
     auth: Auth,
     max_body: usize,
+    max_replay: usize,
     seed: Option<u64>,
     wall_clock: WallClock,
 }
@@ -205,6 +216,11 @@ impl<T, C: Timer, O: Observer> ApiClientBuilder<T, C, O> {
         Self { max_body: bytes, ..self }
     }
 
+    /// How many bytes are kept of a request's body that is a stream, so that it can be sent again. Zero keeps none.
+    pub fn max_replay(self, bytes: usize) -> Self {
+        Self { max_replay: bytes, ..self }
+    }
+
     /// What jitter is drawn from, so that a run can be repeated.
     pub fn seed(self, seed: u64) -> Self {
         Self { seed: Some(seed), ..self }
@@ -220,9 +236,32 @@ impl<T, C: Timer, O: Observer> ApiClientBuilder<T, C, O> {
 
     /// Whom to tell what happens.
     pub fn observer<P: Observer>(self, observer: P) -> ApiClientBuilder<T, C, P> {
-        let Self { base_url, transport, timer, observer: _, pipeline, headers, auth, max_body, seed, wall_clock } =
-            self;
-        ApiClientBuilder { base_url, transport, timer, observer, pipeline, headers, auth, max_body, seed, wall_clock }
+        let Self {
+            base_url,
+            transport,
+            timer,
+            observer: _,
+            pipeline,
+            headers,
+            auth,
+            max_body,
+            max_replay,
+            seed,
+            wall_clock,
+        } = self;
+        ApiClientBuilder {
+            base_url,
+            transport,
+            timer,
+            observer,
+            pipeline,
+            headers,
+            auth,
+            max_body,
+            max_replay,
+            seed,
+            wall_clock,
+        }
     }
 
     /// The client.
@@ -230,7 +269,19 @@ impl<T, C: Timer, O: Observer> ApiClientBuilder<T, C, O> {
     /// # Errors
     /// [`Error::InvalidRequest`], if the base URL or a header field cannot be.
     pub fn build(self) -> Result<ApiClient<T, C, O>, Error> {
-        let Self { base_url, transport, timer, observer, pipeline, headers, auth, max_body, seed, wall_clock } = self;
+        let Self {
+            base_url,
+            transport,
+            timer,
+            observer,
+            pipeline,
+            headers,
+            auth,
+            max_body,
+            max_replay,
+            seed,
+            wall_clock,
+        } = self;
         let base = base(&base_url)?;
         let mut headers = headers?;
         let name = HeaderValue::from_static(concat!("steadfast/", env!("CARGO_PKG_VERSION")));
@@ -242,7 +293,7 @@ impl<T, C: Timer, O: Observer> ApiClientBuilder<T, C, O> {
         };
         let pipeline = pipeline.with_observer(observer);
         let in_flight = InFlight::new();
-        let shared = Shared { base, headers, auth, max_body, wall_clock, transport, pipeline, in_flight };
+        let shared = Shared { base, headers, auth, max_body, max_replay, wall_clock, transport, pipeline, in_flight };
         Ok(ApiClient { shared: Arc::new(shared) })
     }
 }

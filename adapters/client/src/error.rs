@@ -10,8 +10,9 @@ use steadfast_core::run::{CallError, History, LastAttempt};
 use steadfast_core::time::Instant;
 use steadfast_executor::ShutDown;
 
-use crate::answer::{Answer, Head};
+use crate::answer::Head;
 use crate::auth::TokenError;
+use crate::exchange::Tried;
 use crate::transport::BoxError;
 
 /// How much of a failed response's body an error keeps.
@@ -86,6 +87,14 @@ pub enum Error {
     #[error("{failure}: not signed: {source}")]
     Signature {
         /// What the signer says.
+        source: BoxError,
+        /// The call.
+        failure: Box<Failure>,
+    },
+    /// The request's body, a stream, failed. The server has not had a whole request.
+    #[error("{failure}: the request's body failed: {source}")]
+    Body {
+        /// What the stream says.
         source: BoxError,
         /// The call.
         failure: Box<Failure>,
@@ -184,13 +193,13 @@ impl Failure {
 
 impl Error {
     /// What a call that did not succeed amounts to: what its last attempt brought, or why it never made one.
-    pub(crate) fn of_call(target: String, error: CallError<(u32, Answer)>) -> Self {
+    pub(crate) fn of_call(target: String, error: CallError<Tried>) -> Self {
         let CallError { rejected, last, attempts, elapsed, history } = error;
         let failure =
             |head, body| Box::new(Failure { target, attempts, elapsed, history, rejected: Some(rejected), head, body });
         match last {
-            LastAttempt::Returned((_, answer)) => {
-                let (what, head, body) = answer.into_parts();
+            LastAttempt::Returned(tried) => {
+                let (what, head, body) = tried.answer.into_parts();
                 Self::of_attempt(what, failure(head, body))
             }
             LastAttempt::TimedOut => Self::AttemptTimeout(failure(None, Bytes::new())),
@@ -227,6 +236,8 @@ impl Error {
             What::TooLong => Self::BodyTooLong(failure),
             What::NoToken(source) => Self::Token { source, failure },
             What::NotSigned(source) => Self::Signature { source, failure },
+            What::BodyFailed(source) => Self::Body { source, failure },
+            What::TimedOut => Self::AttemptTimeout(failure),
             What::Answered(status) => Self::of_status(status, failure),
         }
     }
@@ -249,6 +260,7 @@ impl Error {
             Self::Connection { failure, .. }
             | Self::Token { failure, .. }
             | Self::Signature { failure, .. }
+            | Self::Body { failure, .. }
             | Self::Decode { failure, .. }
             | Self::NotText { failure, .. } => Some(failure),
             Self::AttemptTimeout(failure)
@@ -304,6 +316,8 @@ pub(crate) enum What {
     TooLong,
     NoToken(TokenError),
     NotSigned(BoxError),
+    BodyFailed(BoxError),
+    TimedOut,
     Answered(StatusCode),
 }
 

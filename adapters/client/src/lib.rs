@@ -44,22 +44,25 @@
 //!
 //! # When not to use it
 //!
-//! For bodies that do not fit in memory, in either direction: both are held whole so far.
+//! For responses that do not fit in memory: they are held whole so far.
 
 mod answer;
 mod auth;
+mod body;
 mod client;
 mod clock;
 mod error;
+mod exchange;
 mod lifecycle;
 mod request;
 mod response;
 mod transport;
 
 pub use auth::{Auth, ClientCredentials, Sign, TokenError};
+pub use body::RequestBody;
 pub use client::{ApiClient, ApiClientBuilder};
 pub use error::{Error, Failure};
 pub use request::RequestBuilder;
 pub use response::Response;
 pub use steadfast_executor::Stopped;
-pub use transport::{BoxError, RequestBody, Transport, TransportError};
+pub use transport::{BoxError, Transport, TransportError};

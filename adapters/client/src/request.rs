@@ -3,10 +3,8 @@ use std::future::pending;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
-use http::request::Parts;
-use http::{HeaderMap, Method, StatusCode};
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use http::{HeaderMap, Method};
 use serde::Serialize;
 use steadfast_core::event::Observer;
 use steadfast_core::outcome::Idempotency;
@@ -15,11 +13,12 @@ use steadfast_core::time::Timer;
 use steadfast_http::idempotency;
 use url::Url;
 
-use crate::answer::Answer;
+use crate::body::{Payload, RequestBody};
 use crate::client::ApiClient;
 use crate::error::Error;
+use crate::exchange::{self, Outgoing, Tried};
 use crate::response::Response;
-use crate::transport::{RequestBody, Transport};
+use crate::transport::Transport;
 
 /// One call, being described. Nothing is sent before [`send`](Self::send).
 ///
@@ -30,15 +29,15 @@ pub struct RequestBuilder<'a, T, C, O> {
     method: Method,
     target: Result<Url, Error>,
     headers: HeaderMap,
-    body: Bytes,
+    payload: Payload,
     idempotency: Option<Idempotency>,
     weight: NonZeroU32,
 }
 
 impl<'a, T, C, O> RequestBuilder<'a, T, C, O> {
     pub(crate) fn new(client: &'a ApiClient<T, C, O>, method: Method, target: Result<Url, Error>) -> Self {
-        let (headers, body) = (HeaderMap::new(), Bytes::new());
-        Self { client, method, target, headers, body, idempotency: None, weight: NonZeroU32::MIN }
+        let (headers, payload) = (HeaderMap::new(), RequestBody::default().into());
+        Self { client, method, target, headers, payload, idempotency: None, weight: NonZeroU32::MIN }
     }
 
     /// Sets a header field, in place of what the client sets by default or an earlier call set.
@@ -65,7 +64,7 @@ impl<'a, T, C, O> RequestBuilder<'a, T, C, O> {
         match serde_json::to_vec(value) {
             Ok(body) => {
                 self.headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
-                self.body = body.into();
+                self.payload = RequestBody::from(body).into();
             }
             Err(error) => {
                 let (value, reason) = (std::any::type_name_of_val(value).to_owned(), error.to_string());
@@ -75,9 +74,48 @@ impl<'a, T, C, O> RequestBuilder<'a, T, C, O> {
         self
     }
 
-    /// Sends `bytes` as they are.
-    pub fn body(mut self, bytes: impl Into<Bytes>) -> Self {
-        self.body = bytes.into();
+    /// Sends a body: bytes as they are, or a [`RequestBody::stream`].
+    ///
+    /// Bytes in memory are there for every attempt. A stream is there once: its beginning is kept, up to the client's
+    /// [`max_replay`](crate::ApiClientBuilder::max_replay), and once more than that has left, the call is not repeated,
+    /// whatever comes of the attempt ([`Rejected::RetryForbidden`](steadfast_core::rejected::Rejected::RetryForbidden)).
+    ///
+    /// If the stream fails, so does the call, with [`Error::Body`].
+    pub fn body(mut self, body: impl Into<RequestBody>) -> Self {
+        self.payload = body.into().into();
+        self
+    }
+
+    /// Sends a body that `make` makes afresh for each attempt: for streams of any length that may be sent again, as a file
+    /// may that is opened each time.
+    ///
+    /// ```no_run
+    /// # use std::io::{self, Read};
+    /// # use bytes::Bytes;
+    /// # use futures_util::stream;
+    /// # use steadfast_client::{ApiClient, Error, RequestBody, Transport};
+    /// # use steadfast_core::time::Timer;
+    /// # async fn upload<T: Transport, C: Timer>(client: ApiClient<T, C>) -> Result<(), Error> {
+    /// // Blocking reads keep the example short; a runtime's own file is the better stream.
+    /// let pieces = || {
+    ///     let mut file = std::fs::File::open("large.bin");
+    ///     stream::iter(std::iter::from_fn(move || match &mut file {
+    ///         Ok(file) => {
+    ///             let mut piece = vec![0; 64 * 1024];
+    ///             let read = file.read(&mut piece).map(|length| Bytes::from(piece).slice(..length));
+    ///             (!matches!(&read, Ok(piece) if piece.is_empty())).then_some(read)
+    ///         }
+    ///         Err(error) => Some(Err(io::Error::from(error.kind()))),
+    ///     }))
+    /// };
+    /// client.put("files/large.bin").body_from(move || RequestBody::stream(pieces())).send().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// If one of them fails, so does the call, with [`Error::Body`].
+    pub fn body_from(mut self, make: impl FnMut() -> RequestBody + Send + 'static) -> Self {
+        self.payload = Payload::Made(Box::new(make));
         self
     }
 
@@ -102,7 +140,7 @@ impl<T: Transport, C: Timer, O: Observer> RequestBuilder<'_, T, C, O> {
     /// # Errors
     /// If no attempt brought a response with a status that means success (2xx). See [`Error`].
     pub async fn send(self) -> Result<Response, Error> {
-        let Self { client, method, target, mut headers, body, idempotency, weight } = self;
+        let Self { client, method, target, mut headers, mut payload, idempotency, weight } = self;
         let url = target?;
         let uri: http::Uri = url.as_str().parse().map_err(|error: http::uri::InvalidUri| Error::InvalidRequest {
             field: "url",
@@ -125,7 +163,12 @@ impl<T: Transport, C: Timer, O: Observer> RequestBuilder<'_, T, C, O> {
         let attempt = |attempt: Attempt| {
             let (mut head, ()) = http::Request::new(()).into_parts();
             (head.method, head.uri, head.headers) = (method.clone(), uri.clone(), headers.clone());
-            let (body, refused) = (body.clone(), &refused);
+            let outgoing = Outgoing {
+                body: payload.attempt(client.max_replay()),
+                in_memory: payload.in_memory().cloned(),
+                is_one_stream: payload.is_one_stream(),
+            };
+            let refused = &refused;
             let starts = flight.start();
             made.store(if starts { attempt.number } else { 0 }, Ordering::Relaxed);
             async move {
@@ -133,52 +176,18 @@ impl<T: Transport, C: Timer, O: Observer> RequestBuilder<'_, T, C, O> {
                     // Shut down in this moment: the flight ends before anything is sent.
                     pending::<()>().await;
                 }
-                (attempt.number, exchange(client, head, body, refused).await)
+                exchange::attempt(client, attempt, head, outgoing, refused).await
             }
         };
-        let call = client.pipeline().call(options, |(_, answer)| answer.outcome(), attempt);
+        let call = client.pipeline().call(options, Tried::outcome, attempt);
         let result = flight.run(call).await;
         let target = format!("{method} {}", shown(&url));
         let elapsed = client.timer().now() - started;
         match result {
-            Ok(Ok((attempts, answer))) => Response::of(answer, target, attempts, elapsed),
+            Ok(Ok(Tried { number, answer, .. })) => Response::of(answer, target, number, elapsed),
             Ok(Err(error)) => Err(Error::of_call(target, error)),
             Err(why) => Err(Error::of_shut_down(target, made.load(Ordering::Relaxed), elapsed, why)),
         }
-    }
-}
-
-/// One attempt: says who we are, sends the request, and reads the whole response.
-async fn exchange<T: Transport, C: Timer, O: Observer>(
-    client: &ApiClient<T, C, O>,
-    mut head: Parts,
-    body: Bytes,
-    refused: &AtomicBool,
-) -> Answer {
-    let (auth, transport) = (client.auth(), client.transport());
-    let mut used = None;
-    if let Some(tokens) = auth.tokens().filter(|_| !head.headers.contains_key(AUTHORIZATION)) {
-        match tokens.authorization(transport, client.timer()).await {
-            Ok((value, which)) => {
-                head.headers.insert(AUTHORIZATION, value);
-                used = Some((tokens, which));
-            }
-            Err(error) => return Answer::NoToken(error),
-        }
-    }
-    if let Err(error) = auth.apply(&mut head, &body) {
-        return Answer::NotSigned(error);
-    }
-    let answer = match transport.send(http::Request::from_parts(head, RequestBody::from(body))).await {
-        Ok(response) => Answer::read(response, client.max_body(), client.wall_clock()).await,
-        Err(error) => Answer::Nothing(error),
-    };
-    match used {
-        Some((tokens, which)) if answer.status() == Some(StatusCode::UNAUTHORIZED) => {
-            tokens.rejected(which);
-            if refused.swap(true, Ordering::Relaxed) { answer } else { answer.token_rejected() }
-        }
-        _ => answer,
     }
 }
 
@@ -190,7 +199,7 @@ impl<T, C, O> fmt::Debug for RequestBuilder<'_, T, C, O> {
             .field("method", &self.method)
             .field("target", &self.target.as_ref().map(shown))
             .field("headers", &names)
-            .field("body_len", &self.body.len())
+            .field("payload", &self.payload)
             .finish_non_exhaustive()
     }
 }

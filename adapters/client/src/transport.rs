@@ -1,51 +1,25 @@
-use std::convert::Infallible;
 use std::error::Error as StdError;
 use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body::{Body, Frame, SizeHint};
-use http_body_util::Full;
+use http_body::Body;
 use steadfast_core::outcome::Processed;
+
+use crate::body::RequestBody;
 
 /// Any error, as transports have them.
 pub type BoxError = Box<dyn StdError + Send + Sync>;
-
-/// What a request carries: bytes in memory, so that a retry can send them again.
-#[derive(Clone, Debug, Default)]
-pub struct RequestBody(Full<Bytes>);
-
-impl From<Bytes> for RequestBody {
-    fn from(bytes: Bytes) -> Self {
-        Self(Full::new(bytes))
-    }
-}
-
-impl Body for RequestBody {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Pin::new(&mut self.0).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.0.size_hint()
-    }
-}
 
 /// The port through which requests leave: one request out, one response in.
 ///
 /// A transport has no opinion. It does not retry, does not follow redirects, and has no timeout of its own: those are
 /// decisions, and they are made before it. It says one thing about a failure: whether the server may have seen the
 /// request.
+///
+/// A request's body may fail in the middle. The transport then breaks off: it closes the connection without the end that a
+/// whole request has, and returns an error.
 ///
 /// Dropping [`Sending`](Self::Sending), or a response body before its end, cancels the exchange and frees its
 /// connection.

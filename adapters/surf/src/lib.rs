@@ -60,13 +60,15 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use http::{HeaderName, HeaderValue, Method, Request, Response, header};
-use http_body_util::BodyExt;
+use http_body::Body;
 use steadfast_client::{BoxError, RequestBody, Transport, TransportError};
 use surf::http::headers;
 
 mod body;
+mod upload;
 
 pub use body::SurfBody;
+use upload::Upload;
 
 /// Sends requests through a [`surf::Client`].
 #[derive(Clone, Debug)]
@@ -121,7 +123,7 @@ impl Transport for SurfTransport {
         let Self { client, backend } = self.clone();
         Box::pin(async move {
             let is_head = request.method() == Method::HEAD;
-            let request = to_surf(request, backend).await.map_err(TransportError::never_sent)?;
+            let request = to_surf(request, backend).map_err(TransportError::never_sent)?;
             let mut sending = pin!(client.send(request));
             let caught = poll_fn(|cx| match catch(|| sending.as_mut().poll(cx)) {
                 Ok(Poll::Pending) => Poll::Pending,
@@ -134,7 +136,7 @@ impl Transport for SurfTransport {
     }
 }
 
-async fn to_surf(request: Request<RequestBody>, backend: Backend) -> Result<surf::Request, BoxError> {
+fn to_surf(request: Request<RequestBody>, backend: Backend) -> Result<surf::Request, BoxError> {
     let (parts, body) = request.into_parts();
     if backend == Backend::H1 && parts.uri.scheme_str() != Some("http") {
         return Err("surf's h1 client is built without TLS: only http:// works".into());
@@ -152,10 +154,10 @@ async fn to_surf(request: Request<RequestBody>, backend: Backend) -> Result<surf
         return Err("the URI has no host".into());
     }
     let mut request = surf::Request::new(method, url);
-    let Ok(body) = body.collect().await;
-    let body = body.to_bytes();
-    if !body.is_empty() {
-        request.set_body(surf::Body::from_bytes(body.to_vec()));
+    let length = body.size_hint().exact();
+    if length != Some(0) {
+        let length = length.map(usize::try_from).transpose()?;
+        request.set_body(surf::Body::from_reader(Upload::new(body), length));
         // surf has added one that nobody asked for.
         request.remove_header(headers::CONTENT_TYPE);
     }

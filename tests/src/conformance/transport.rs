@@ -58,12 +58,14 @@ mod connections;
 mod failures;
 mod limitations;
 pub mod on_tokio;
+mod streams;
 
 pub use answers::*;
 pub use cancellation::*;
 pub use connections::*;
 pub use failures::*;
 pub use limitations::Limitation;
+pub use streams::*;
 
 /// A test for each case of the suite, on the [`Stack`] that is named.
 #[macro_export]
@@ -94,6 +96,11 @@ macro_rules! transport_conformance {
             an_answer_before_the_request_is_whole
             stalls_end_with_the_attempt
             cancelled_at_every_await_point
+            streamed_bodies_arrive_whole
+            a_body_that_fails_is_not_taken_for_whole
+            a_body_that_stalls_is_dropped_with_its_exchange
+            a_body_is_not_read_ahead_of_what_is_sent
+            a_response_that_nobody_reads_waits_at_the_server
         }
     };
     ($stack:ty: $($case:ident)*) => {

@@ -17,9 +17,10 @@ use url::form_urlencoded;
 use super::lock;
 use super::token_life::{Fetch, Need, TokenLife};
 use crate::answer::Answer;
+use crate::body::RequestBody;
 use crate::client::without_secrets;
 use crate::error::{Error, What};
-use crate::transport::{BoxError, RequestBody, Transport};
+use crate::transport::{BoxError, Transport};
 
 /// The longest answer of a token server that is read.
 const MAX_ANSWER: usize = 64 * 1024;
@@ -247,9 +248,12 @@ impl Tokens {
             Err(error) => Answer::Nothing(error),
         };
         match answer.into_parts() {
-            (What::Broke(source) | What::NotSigned(source), ..) => Err(TokenError::Connection(source)),
+            (What::Broke(source) | What::NotSigned(source) | What::BodyFailed(source), ..) => {
+                Err(TokenError::Connection(source))
+            }
             // Nobody needs a token to be given one.
             (What::NoToken(error), ..) => Err(error),
+            (What::TimedOut, ..) => Err(TokenError::Connection("no answer came in time".into())),
             (What::TooLong, ..) => Err(TokenError::Connection("the answer is too long".into())),
             (What::Answered(status), _, body) if status.is_success() => {
                 serde_json::from_slice(&body).map_err(TokenError::Decode)

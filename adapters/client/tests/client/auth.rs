@@ -1,7 +1,7 @@
 //! Who the client says it is: on each attempt, once for all calls, and shown nowhere.
 
 use futures_util::future::join_all;
-use steadfast_client::{Auth, ClientCredentials, TokenError};
+use steadfast_client::{ClientCredentials, TokenError};
 
 use super::*;
 
@@ -26,8 +26,9 @@ fn seen(script: &Script) -> Vec<(String, String)> {
 
 #[test]
 fn each_kind_says_who_it_is_in_its_own_place() {
-    let signer = |head: &mut http::request::Parts, body: &bytes::Bytes| {
-        let signature = format!("{} {} {}", head.method, head.uri.path(), body.len());
+    let signer = |head: &mut http::request::Parts, body: Option<&bytes::Bytes>| {
+        let length = body.map_or("?".to_owned(), |body| body.len().to_string());
+        let signature = format!("{} {} {length}", head.method, head.uri.path());
         head.headers.insert("x-signature", signature.parse()?);
         Ok(())
     };
@@ -173,7 +174,7 @@ fn a_fetch_that_is_dropped_is_begun_anew_by_the_next() {
 #[test]
 fn a_signer_that_fails_ends_the_call() {
     let (clock, script) = (ManualClock::new(), Script::default());
-    let auth = Auth::signer(|_: &mut http::request::Parts, _: &bytes::Bytes| Err("no key".into()));
+    let auth = Auth::signer(|_: &mut http::request::Parts, _: Option<&bytes::Bytes>| Err("no key".into()));
     let client = builder(&clock, &script).auth(auth).build().unwrap();
     let error = clock.drive(client.get("items").send()).unwrap().unwrap_err();
     assert!(matches!(error, Error::Signature { .. }) && error.to_string().ends_with("not signed: no key"), "{error}");

@@ -1,6 +1,7 @@
 //! The client over a transport that plays a script, on the clock for tests.
 
 mod auth;
+mod bodies;
 mod lifecycle;
 mod script;
 
@@ -9,10 +10,10 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use http::{Method, StatusCode};
-use script::Does::{self, Answers, BreaksOff, GoesOnForEver, Hangs, IsDown, Resets};
+use script::Does::{self, Answers, BreaksOff, GoesOnForEver, Hangs, HangsAfter, IsDown, Refuses, Resets, ResetsAfter};
 use script::Script;
 use serde::Deserialize;
-use steadfast_client::{ApiClient, ApiClientBuilder, Error, Failure};
+use steadfast_client::{ApiClient, ApiClientBuilder, Auth, Error, Failure, RequestBody};
 use steadfast_core::backoff::{Backoff, Jitter};
 use steadfast_core::circuit_breaker::CircuitBreaker;
 use steadfast_core::outcome::Idempotency;

@@ -2,7 +2,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::future::{Future, pending};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -10,7 +9,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
-use http_body::Frame;
+use http_body::{Body as _, Frame};
 use http_body_util::BodyExt;
 use steadfast_client::{BoxError, RequestBody, Transport, TransportError};
 
@@ -29,6 +28,12 @@ pub(crate) enum Does {
     Resets,
     /// Takes the request and says nothing.
     Hangs,
+    /// Takes so many parts of the request's body, and closes the connection.
+    ResetsAfter(usize),
+    /// Takes so many parts of the request's body, and no more.
+    HangsAfter(usize),
+    /// Takes none of the request's body, and answers with this status.
+    Refuses(u16),
 }
 
 /// One request as the server saw it.
@@ -49,6 +54,8 @@ pub(crate) struct Script(Rc<Server>);
 struct Server {
     script: RefCell<VecDeque<Does>>,
     seen: RefCell<Vec<Seen>>,
+    /// What each request's body said of its length.
+    lengths: RefCell<Vec<Option<u64>>>,
     /// Exchanges and bodies that somebody still holds.
     open: Cell<u32>,
 }
@@ -63,6 +70,11 @@ impl Script {
     /// What was seen since this was last asked.
     pub(crate) fn seen(&self) -> Vec<Seen> {
         self.0.seen.take()
+    }
+
+    /// What was said of the length of each body since this was last asked.
+    pub(crate) fn lengths(&self) -> Vec<Option<u64>> {
+        self.0.lengths.take()
     }
 
     /// How many exchanges and bodies somebody still holds.
@@ -88,7 +100,14 @@ impl Transport for Script {
                 return Err(TransportError::never_sent("connection refused"));
             }
             let (head, body) = request.into_parts();
-            let body = body.collect().await.unwrap_or_else(|never: Infallible| match never {}).to_bytes();
+            server.lengths.borrow_mut().push(body.size_hint().exact());
+            let body = match does {
+                Does::ResetsAfter(parts) | Does::HangsAfter(parts) => first(body, parts).await,
+                Does::Refuses(_) => Ok(Bytes::new()),
+                _ => body.collect().await.map(http_body_util::Collected::to_bytes),
+            };
+            // What a real one does, too: it breaks off, and the server has no request that it could take for whole.
+            let body = body.map_err(TransportError::maybe_processed)?;
             let seen = Seen { method: head.method, uri: head.uri.to_string(), headers: head.headers, body };
             server.seen.borrow_mut().push(seen);
 
@@ -103,12 +122,27 @@ impl Transport for Script {
                 }
                 Does::BreaksOff => response.body_mut().frames.extend([Ok("{\"na"), Err("connection reset")]),
                 Does::GoesOnForEver => response.body_mut().endless = true,
-                Does::Resets | Does::IsDown => return Err(TransportError::maybe_processed("connection reset")),
-                Does::Hangs => pending().await,
+                Does::Refuses(status) => {
+                    *response.status_mut() = StatusCode::from_u16(status).expect("the script has real ones");
+                }
+                Does::Resets | Does::IsDown | Does::ResetsAfter(_) => {
+                    return Err(TransportError::maybe_processed("connection reset"));
+                }
+                Does::Hangs | Does::HangsAfter(_) => pending().await,
             }
             Ok(response)
         })
     }
+}
+
+/// So many parts of a body.
+async fn first(mut body: RequestBody, parts: usize) -> Result<Bytes, BoxError> {
+    let mut first = Vec::new();
+    for _ in 0..parts {
+        let Some(frame) = body.frame().await.transpose()? else { break };
+        first.extend(frame.into_data().unwrap_or_default());
+    }
+    Ok(first.into())
 }
 
 /// A response's body: so many frames, and then the end, or zeros for ever.

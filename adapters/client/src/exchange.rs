@@ -1,0 +1,106 @@
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use futures_util::future::{Either, select};
+use http::StatusCode;
+use http::header::AUTHORIZATION;
+use http::request::Parts;
+use steadfast_core::event::Observer;
+use steadfast_core::outcome::Outcome;
+use steadfast_core::pipeline::Attempt;
+use steadfast_core::time::Timer;
+
+use crate::answer::Answer;
+use crate::body::{RequestBody, Sent};
+use crate::client::ApiClient;
+use crate::transport::Transport;
+
+/// What one attempt brought, and whether there can be another.
+pub(crate) struct Tried {
+    pub(crate) number: u32,
+    pub(crate) answer: Answer,
+    /// The request's body was a stream, and what has left of it is not there to be sent again.
+    pub(crate) is_spent: bool,
+}
+
+impl Tried {
+    /// How the attempt ended, in the words that policies understand.
+    pub(crate) fn outcome(&self) -> Outcome {
+        let outcome = self.answer.outcome();
+        if self.is_spent { outcome.without_retry() } else { outcome }
+    }
+}
+
+/// What one attempt sends, beside its head.
+pub(crate) struct Outgoing {
+    /// `None` if there is no more of it.
+    pub(crate) body: Option<(RequestBody, Sent)>,
+    /// All of it, where that is in memory.
+    pub(crate) in_memory: Option<Bytes>,
+    pub(crate) is_one_stream: bool,
+}
+
+/// One attempt: sends the request and reads the whole response.
+pub(crate) async fn attempt<T: Transport, C: Timer, O: Observer>(
+    client: &ApiClient<T, C, O>,
+    attempt: Attempt,
+    head: Parts,
+    outgoing: Outgoing,
+    refused: &AtomicBool,
+) -> Tried {
+    let Attempt { number, until } = attempt;
+    let Outgoing { body, in_memory, is_one_stream } = outgoing;
+    let Some((body, sent)) = body else {
+        let answer = Answer::BodyFailed("it was a stream, and cannot be sent again".into());
+        return Tried { number, answer, is_spent: true };
+    };
+    let exchange = pin!(exchange(client, head, body, in_memory.as_ref(), refused));
+    let answer = if is_one_stream {
+        // The pipeline would end it as well, and then try again. Whether it can, is seen here and not there.
+        match select(exchange, pin!(client.timer().sleep_until(until))).await {
+            Either::Left((answer, _)) => answer,
+            Either::Right(((), _)) => Answer::TimedOut,
+        }
+    } else {
+        exchange.await
+    };
+    // Whatever came of a body that broke off in the middle, it is not the answer to the request that was meant.
+    let answer = sent.take_failure().map_or(answer, Answer::BodyFailed);
+    Tried { number, answer, is_spent: sent.is_spent() }
+}
+
+/// Says who we are, sends the request, and reads the whole response.
+async fn exchange<T: Transport, C: Timer, O: Observer>(
+    client: &ApiClient<T, C, O>,
+    mut head: Parts,
+    body: RequestBody,
+    in_memory: Option<&Bytes>,
+    refused: &AtomicBool,
+) -> Answer {
+    let (auth, transport) = (client.auth(), client.transport());
+    let mut used = None;
+    if let Some(tokens) = auth.tokens().filter(|_| !head.headers.contains_key(AUTHORIZATION)) {
+        match tokens.authorization(transport, client.timer()).await {
+            Ok((value, which)) => {
+                head.headers.insert(AUTHORIZATION, value);
+                used = Some((tokens, which));
+            }
+            Err(error) => return Answer::NoToken(error),
+        }
+    }
+    if let Err(error) = auth.apply(&mut head, in_memory) {
+        return Answer::NotSigned(error);
+    }
+    let answer = match transport.send(http::Request::from_parts(head, body)).await {
+        Ok(response) => Answer::read(response, client.max_body(), client.wall_clock()).await,
+        Err(error) => Answer::Nothing(error),
+    };
+    match used {
+        Some((tokens, which)) if answer.status() == Some(StatusCode::UNAUTHORIZED) => {
+            tokens.rejected(which);
+            if refused.swap(true, Ordering::Relaxed) { answer } else { answer.token_rejected() }
+        }
+        _ => answer,
+    }
+}
