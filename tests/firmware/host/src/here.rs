@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::task::Poll;
 
 use steadfast_core::time::{Clock, Instant, ManualClock, ManualSleep, Timer};
-use steadfast_station::{Link, Log, Tally};
+use steadfast_station::{Link, Log, PIPELINE, Tally, Witness, drill};
 
 use crate::server::Server;
 
@@ -30,8 +30,21 @@ pub fn run(seed: u64, readings: u32) -> Result<Run, String> {
         said: RefCell::default(),
     };
     let run = clock.drive(steadfast_station::run(&Ticking(&clock), &line, &line, seed, readings));
-    let tally = run.ok_or("on the host it waits for ever")?.map_err(|error| error.to_string())?;
+    let tally = run.ok_or("on the host it waits for ever")?;
     Ok(Run { said: line.said.into_inner(), tally, server: line.server.into_inner() })
+}
+
+/// Runs the drill here, and sees to it that there is all in it that the policies can decide.
+pub fn drill() -> Result<(), String> {
+    let (mut pipeline, witness) = (PIPELINE, Witness::new(&()));
+    let decided = drill::drill(&mut pipeline, &witness);
+    if !witness.tally().has_everything() {
+        return Err(format!("not everything happened in the drill that should: {:?}", witness.tally()));
+    }
+    if decided != drill::DECIDED {
+        return Err(format!("the drill decides {decided:#018x} here, and {:#018x} before", drill::DECIDED));
+    }
+    Ok(())
 }
 
 /// Ticks once a microsecond, as embassy's clock on the target does, and rounds up as its timer does.

@@ -22,29 +22,31 @@ pub struct Tally {
 impl Tally {
     /// Whether all of it happened, and most readings got through.
     pub fn is_complete(&self) -> bool {
+        self.has_everything() && self.delivered > 2 * self.lost
+    }
+
+    /// Whether all of it happened.
+    pub fn has_everything(&self) -> bool {
         let Self { delivered, lost, retries, timeouts, waits_for_tokens, holds_by_server, .. } = *self;
-        let happened =
-            [lost, retries, timeouts, waits_for_tokens, holds_by_server, self.breaker_opened, self.breaker_closed];
-        happened.iter().all(|times| *times > 0) && delivered > 2 * lost
+        let waits = [retries, timeouts, waits_for_tokens, holds_by_server];
+        [delivered, lost, self.breaker_opened, self.breaker_closed].iter().chain(&waits).all(|times| *times > 0)
     }
 }
 
 /// Prints every decision, and counts.
-pub(crate) struct Witness<'a, L> {
+pub struct Witness<'a, L> {
     log: &'a L,
     tally: Cell<Tally>,
 }
 
 impl<'a, L> Witness<'a, L> {
-    pub(crate) fn new(log: &'a L) -> Self {
+    /// It has seen nothing yet.
+    pub fn new(log: &'a L) -> Self {
         Self { log, tally: Cell::default() }
     }
 
-    pub(crate) fn lost(&self) {
-        self.count(|tally| &mut tally.lost);
-    }
-
-    pub(crate) fn tally(&self) -> Tally {
+    /// How often it has seen what.
+    pub fn tally(&self) -> Tally {
         self.tally.get()
     }
 
@@ -60,6 +62,7 @@ impl<L: Log> Observer for Witness<'_, L> {
         self.log.line(now, format_args!("{event:?}"));
         match event {
             Event::Succeeded { .. } => self.count(|tally| &mut tally.delivered),
+            Event::Rejected(_) => self.count(|tally| &mut tally.lost),
             Event::RetryScheduled { .. } => self.count(|tally| &mut tally.retries),
             Event::AttemptTimedOut { .. } => self.count(|tally| &mut tally.timeouts),
             Event::WaitingForLimits { .. } => self.count(|tally| &mut tally.waits_for_tokens),
