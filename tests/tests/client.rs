@@ -7,12 +7,15 @@ use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
+use steadfast::core::concurrency::ConcurrencyLimit;
 use steadfast::core::retry::budget::Budget;
 use steadfast::{
     ApiClient, ApiClientBuilder, Backoff, CircuitBreaker, Error, Pipeline, Quota, Rejected, Retry, TokenBucket,
 };
 use steadfast_tests::conformance::transport::{Stack, Task};
 use steadfast_tests::faulty_server::{Faults, FaultyServer, Settings};
+
+use crate::support::slow_server::SlowServer;
 
 type Client<S> = ApiClient<<S as Stack>::Transport, <S as Stack>::Timer>;
 
@@ -42,7 +45,7 @@ fn spawn<S: Stack>(client: &Client<S>, calls: u32) -> Vec<Task<Result<(), Error>
     (0..calls).map(call).collect()
 }
 
-async fn it_01_requests_are_made_and_responses_processed<S: Stack>() {
+async fn it_01_ac_01_requests_are_made_and_responses_processed<S: Stack>() {
     let server = server(Faults::NONE);
     let client = client::<S>(&server.url()).build().unwrap();
     let item: Item = client.get("items/7").send().await.unwrap().json().unwrap();
@@ -52,7 +55,7 @@ async fn it_01_requests_are_made_and_responses_processed<S: Stack>() {
     assert_eq!(server.report().requests, 2);
 }
 
-async fn it_02_errors_of_the_server_are_mapped<S: Stack>() {
+async fn it_02_ac_03_errors_of_the_server_are_mapped<S: Stack>() {
     let server = server(Faults { unavailable: 100, ..Faults::NONE });
     let pipeline = Pipeline::builder().retry(Retry::builder().max_attempts(1).build().unwrap()).build().unwrap();
     let client = client::<S>(&server.url()).pipeline(pipeline).build().unwrap();
@@ -97,7 +100,7 @@ async fn it_02_a_post_is_repeated_where_it_was_never_sent_and_only_there<S: Stac
     assert_eq!(server.report().requests, 1);
 }
 
-async fn it_03_sockets_are_closed_after_every_kind_of_end<S: Stack>() {
+async fn it_03_ac_02_sockets_are_closed_after_every_kind_of_end<S: Stack>() {
     let faults = Faults { unavailable: 20, reset: 20, cut_short: 20, stall: 20 };
     let server = server(faults);
     let pipeline = Pipeline::builder().attempt_timeout(SECOND / 5).without_circuit_breaker().build().unwrap();
@@ -113,7 +116,32 @@ async fn it_03_sockets_are_closed_after_every_kind_of_end<S: Stack>() {
     assert!(S::comes_true(|| server.report().open_connections == 0).await, "{:?}", server.report());
 }
 
-async fn it_04_requests_are_spaced_by_the_limit_in_real_time<S: Stack>() {
+async fn it_03_a_shutdown_leaves_no_socket_and_no_call<S: Stack>() {
+    let server = server(Faults { stall: 100, ..Faults::NONE });
+    let slots = ConcurrencyLimit::fixed(4).build().unwrap();
+    let pipeline = Pipeline::builder().concurrency_limit(slots).build().unwrap();
+    let client = client::<S>(&server.url()).pipeline(pipeline).build().unwrap();
+    let calls = spawn::<S>(&client, 10);
+    assert!(S::comes_true(|| server.report().requests == 4 && client.waiting() == 6).await);
+    let stopped = client.shut_down(SECOND / 100).await;
+    assert_eq!((stopped.finished, stopped.cancelled), (0, 4));
+    let (mut refused, mut cancelled) = (0, 0);
+    for call in calls {
+        match call.await.unwrap_err() {
+            Error::ShutDown(_) => refused += 1,
+            Error::Cancelled(_) => cancelled += 1,
+            other => panic!("{other}"),
+        }
+    }
+    assert_eq!((refused, cancelled, client.running(), client.waiting()), (6, 4, 0, 0));
+    let late = client.clone().get("items/1").send().await.unwrap_err();
+    assert!(matches!(late, Error::ShutDown(_)), "{late}");
+    drop(client);
+    assert!(S::comes_true(|| server.report().open_connections == 0).await, "{:?}", server.report());
+    assert_eq!(server.report().requests, 4);
+}
+
+async fn it_04_ac_04_requests_are_spaced_by_the_limit_in_real_time<S: Stack>() {
     let server = server(Faults::NONE);
     let limit = TokenBucket::new(Quota::per_second(50).unwrap());
     let pipeline = Pipeline::builder().rate_limit(limit).build().unwrap();
@@ -127,7 +155,25 @@ async fn it_04_requests_are_spaced_by_the_limit_in_real_time<S: Stack>() {
     assert!(start.elapsed() < 10 * SECOND, "{:?}", start.elapsed());
 }
 
-async fn it_06_the_breaker_opens_on_a_failing_server_and_then_spares_it<S: Stack>() {
+async fn it_05_rate_and_concurrency_limits_hold_together<S: Stack>() {
+    // Of the two, the rate is what holds back calls that take no time, and the slots those that take long.
+    for (takes, calls, at_least) in [(Duration::ZERO, 11, SECOND / 5), (SECOND / 10, 9, SECOND * 4 / 10)] {
+        let server = SlowServer::start(takes);
+        let limit = TokenBucket::new(Quota::per_second(50).unwrap());
+        let slots = ConcurrencyLimit::fixed(2).build().unwrap();
+        let pipeline = Pipeline::builder().rate_limit(limit).concurrency_limit(slots).build().unwrap();
+        let client = client::<S>(&server.url()).pipeline(pipeline).build().unwrap();
+        let start = Instant::now();
+        for call in spawn::<S>(&client, u32::try_from(calls).unwrap()) {
+            call.await.unwrap();
+        }
+        assert!(start.elapsed() >= at_least && start.elapsed() < 20 * SECOND, "{takes:?}: {:?}", start.elapsed());
+        assert!(server.most() <= 2, "{takes:?}: {} at once", server.most());
+        assert_eq!(server.requests(), calls);
+    }
+}
+
+async fn it_06_ac_05_the_breaker_opens_on_a_failing_server_and_then_spares_it<S: Stack>() {
     let faults = Faults { unavailable: 100, ..Faults::NONE };
     let settings = Settings { faults, most_failures_in_a_row: u32::MAX, ..Settings::default() };
     let server = FaultyServer::start(settings).unwrap();
@@ -144,7 +190,7 @@ async fn it_06_the_breaker_opens_on_a_failing_server_and_then_spares_it<S: Stack
     assert_eq!(server.report().requests, 3);
 }
 
-async fn it_07_retries_carry_calls_through_a_server_that_fails_now_and_then<S: Stack>() {
+async fn it_07_ac_06_retries_carry_calls_through_a_server_that_fails_now_and_then<S: Stack>() {
     let server = server(Faults { unavailable: 15, reset: 10, cut_short: 10, stall: 5 });
     let backoff = Backoff::builder().base(SECOND / 100).build().unwrap();
     let retry = Retry::builder().max_attempts(4).backoff(backoff).build().unwrap();
@@ -218,14 +264,16 @@ macro_rules! on {
         use super::Stack;
 
         on! { $stack:
-            it_01_requests_are_made_and_responses_processed
-            it_02_errors_of_the_server_are_mapped
+            it_01_ac_01_requests_are_made_and_responses_processed
+            it_02_ac_03_errors_of_the_server_are_mapped
             it_02_each_way_in_which_a_connection_fails_is_told_apart
             it_02_a_post_is_repeated_where_it_was_never_sent_and_only_there
-            it_03_sockets_are_closed_after_every_kind_of_end
-            it_04_requests_are_spaced_by_the_limit_in_real_time
-            it_06_the_breaker_opens_on_a_failing_server_and_then_spares_it
-            it_07_retries_carry_calls_through_a_server_that_fails_now_and_then
+            it_03_ac_02_sockets_are_closed_after_every_kind_of_end
+            it_03_a_shutdown_leaves_no_socket_and_no_call
+            it_04_ac_04_requests_are_spaced_by_the_limit_in_real_time
+            it_05_rate_and_concurrency_limits_hold_together
+            it_06_ac_05_the_breaker_opens_on_a_failing_server_and_then_spares_it
+            it_07_ac_06_retries_carry_calls_through_a_server_that_fails_now_and_then
             a_429_is_obeyed_by_everybody_who_shares_the_limit
             a_body_that_says_it_is_too_long_is_not_read
             calls_can_be_spawned

@@ -18,6 +18,7 @@ use steadfast_core::time::{Clock, Instant, Timer};
 use steadfast_executor::{Demand, RateLimit};
 
 pub(crate) mod embassy;
+pub(crate) mod slow_server;
 
 /// So many nanoseconds after the epoch.
 pub(crate) const fn ns(nanos: u64) -> Instant {

@@ -11,15 +11,15 @@ use steadfast_tests::scripted_server::{ScriptedServer, Step};
 
 use crate::stack::HyperSmol;
 
-mod reqwest {
+mod ac_07_reqwest {
     steadfast_tests::transport_conformance!(crate::stack::Reqwest);
 }
 
-mod hyper_tokio {
+mod ac_07_hyper_tokio {
     steadfast_tests::transport_conformance!(crate::stack::HyperTokio);
 }
 
-mod hyper_smol {
+mod ac_07_hyper_smol {
     steadfast_tests::transport_conformance!(crate::stack::HyperSmol);
 }
 

@@ -23,6 +23,7 @@
 
 pub mod date;
 pub mod idempotency;
+pub mod redirect;
 pub mod retry_after;
 pub mod status;
 
