@@ -159,7 +159,8 @@ impl<L> Pipeline<L> {
     }
 
     /// By when a call has to end that starts now.
-    fn deadline_of(&self, now: Instant, options: &CallOptions) -> Instant {
+    /// By when a call with these options has to end that starts now; [`Instant::MAX`] if it need not.
+    pub fn deadline_of(&self, now: Instant, options: &CallOptions) -> Instant {
         options.deadline().or(self.deadline).map_or(Instant::MAX, |deadline| now + deadline)
     }
 

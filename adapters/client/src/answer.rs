@@ -1,17 +1,20 @@
+use std::future::poll_fn;
 use std::pin::pin;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http::response::Parts;
 use http::{HeaderMap, Response, StatusCode, header};
 use http_body::Body;
-use http_body_util::BodyExt;
 use steadfast_core::outcome::{Outcome, Processed};
+use steadfast_core::time::Timer;
 use steadfast_http::date::{self, UnixTime};
 use steadfast_http::{RetryAfter, classify};
 
 use crate::auth::TokenError;
 use crate::clock::WallClock;
 use crate::error::What;
+use crate::guard::{Broke, Guarded, Patience};
 use crate::transport::{BoxError, TransportError};
 
 /// What one attempt brought.
@@ -20,6 +23,8 @@ pub(crate) enum Answer {
     Whole { head: Head, body: Bytes },
     /// A response whose body broke off.
     Broken { head: Head, source: BoxError },
+    /// A response of whose body nothing came for too long.
+    Stalled { head: Head },
     /// A response whose body is longer than we are willing to keep.
     TooLong { head: Head },
     /// No response.
@@ -37,6 +42,7 @@ pub(crate) enum Answer {
 }
 
 /// What precedes a response's body.
+#[derive(Clone)]
 pub(crate) struct Head {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
@@ -44,25 +50,46 @@ pub(crate) struct Head {
     pub(crate) retry_after: Option<Duration>,
 }
 
+impl Head {
+    pub(crate) fn of(parts: Parts, clock: WallClock) -> Self {
+        let retry_after = retry_after(&parts.headers, clock);
+        Self { status: parts.status, headers: parts.headers, retry_after }
+    }
+}
+
+/// Whether it is what was asked for: 304 is, by whoever asked whether anything has changed.
+pub(crate) fn is_success(status: StatusCode) -> bool {
+    status.is_success() || status == StatusCode::NOT_MODIFIED
+}
+
 impl Answer {
     /// Reads a response to its end, or to `max_body` bytes.
-    pub(crate) async fn read<B>(response: Response<B>, max_body: usize, clock: WallClock) -> Self
+    pub(crate) async fn read<B, C>(
+        response: Response<B>,
+        timer: &C,
+        max_body: usize,
+        patience: Patience,
+        clock: WallClock,
+    ) -> Self
     where
         B: Body<Data = Bytes, Error: Into<BoxError>>,
+        C: Timer,
     {
         let (parts, body) = response.into_parts();
-        let retry_after = retry_after(&parts.headers, clock);
-        let head = Head { status: parts.status, headers: parts.headers, retry_after };
-        let mut body = pin!(body);
+        let head = Head::of(parts, clock);
         // Said to be too long: not a byte of it is read.
         if body.size_hint().lower() > u64::try_from(max_body).unwrap_or(u64::MAX) {
             return Self::TooLong { head };
         }
+        let body = pin!(body);
+        let mut body = Guarded::new(body, patience);
         let mut whole = BytesMut::new();
-        while let Some(frame) = body.frame().await {
-            let data = match frame {
-                Ok(frame) => frame.into_data().unwrap_or_default(), // Trailers say nothing that we use.
-                Err(error) => return Self::Broken { head, source: error.into() },
+        while let Some(data) = poll_fn(|cx| body.poll_next(timer, cx)).await {
+            let data = match data {
+                Ok(data) => data,
+                Err(Broke::Connection(source)) => return Self::Broken { head, source },
+                Err(Broke::Stalled) => return Self::Stalled { head },
+                Err(Broke::DeadlineExceeded) => return Self::TimedOut,
             };
             if data.len() > max_body - whole.len() {
                 return Self::TooLong { head };
@@ -76,7 +103,7 @@ impl Answer {
     pub(crate) fn outcome(&self) -> Outcome {
         match self {
             Self::Whole { head, .. } => classify(head.status.as_u16(), head.retry_after),
-            Self::Broken { .. } => Outcome::transient(),
+            Self::Broken { .. } | Self::Stalled { .. } => Outcome::transient(),
             Self::TooLong { .. } => Outcome::permanent(),
             Self::Nothing(error) => match error.processed() {
                 Processed::No => Outcome::transient().not_processed(),
@@ -118,6 +145,7 @@ impl Answer {
             Self::BodyFailed(error) => (What::BodyFailed(error), None, Bytes::new()),
             Self::TimedOut => (What::TimedOut, None, Bytes::new()),
             Self::Broken { head, source } => (What::Broke(source), Some(head), Bytes::new()),
+            Self::Stalled { head } => (What::Stalled, Some(head), Bytes::new()),
             Self::TooLong { head } => (What::TooLong, Some(head), Bytes::new()),
             Self::Nothing(error) => (What::Broke(error.into_source()), None, Bytes::new()),
         }

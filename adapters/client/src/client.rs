@@ -1,5 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::USER_AGENT;
 use http::{HeaderMap, HeaderValue, Method};
@@ -21,6 +22,9 @@ const MAX_BODY: usize = 16 * 1024 * 1024;
 /// How much of a stream that is a request's body is kept unless told otherwise.
 const MAX_REPLAY: usize = 64 * 1024;
 
+/// For how long nothing may come of a body unless told otherwise.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// A client of one HTTP API, whose every call goes through one [`Pipeline`].
 ///
 /// Cheap to clone, and used from as many tasks as one likes: clones share the transport's connections, the rate limit
@@ -37,6 +41,7 @@ struct Shared<T, C, O> {
     auth: Auth,
     max_body: usize,
     max_replay: usize,
+    read_timeout: Duration,
     wall_clock: WallClock,
     transport: T,
     pipeline: SharedPipeline<C, O>,
@@ -59,6 +64,7 @@ impl<T, C: Timer> ApiClient<T, C> {
     /// | `user_agent` | `steadfast/` and the version | some servers refuse requests without |
     /// | `max_body` | 16 MiB | a response is read into memory; one that never ends must not fill it |
     /// | `max_replay` | 64 KiB | a request's body that is a stream can be sent again up to here; each call under way may hold as much |
+    /// | `read_timeout` | 30 s | of a body that is streamed there may be more to come for as long as the deadline allows, but not nothing for so long |
     /// | `seed` | random | two processes must not draw the same jitter |
     /// | `wall_clock` | the operating system's; in a browser none | a `Retry-After` may be a date |
     ///
@@ -75,6 +81,7 @@ impl<T, C: Timer> ApiClient<T, C> {
             auth: Auth::none(),
             max_body: MAX_BODY,
             max_replay: MAX_REPLAY,
+            read_timeout: READ_TIMEOUT,
             seed: None,
             wall_clock: clock::system,
         }
@@ -146,6 +153,10 @@ impl<T, C, O> ApiClient<T, C, O> {
         self.shared.max_replay
     }
 
+    pub(crate) fn read_timeout(&self) -> Duration {
+        self.shared.read_timeout
+    }
+
     pub(crate) fn wall_clock(&self) -> WallClock {
         self.shared.wall_clock
     }
@@ -181,6 +192,7 @@ pub struct ApiClientBuilder<T, C, O = ()> {
     auth: Auth,
     max_body: usize,
     max_replay: usize,
+    read_timeout: Duration,
     seed: Option<u64>,
     wall_clock: WallClock,
 }
@@ -221,6 +233,12 @@ impl<T, C: Timer, O: Observer> ApiClientBuilder<T, C, O> {
         Self { max_replay: bytes, ..self }
     }
 
+    /// For how long nothing may come of a response's body while it is read: what comes then is [`Error::ReadTimeout`]. A body
+    /// that is read whole is over with its attempt in any case.
+    pub fn read_timeout(self, time: Duration) -> Self {
+        Self { read_timeout: time, ..self }
+    }
+
     /// What jitter is drawn from, so that a run can be repeated.
     pub fn seed(self, seed: u64) -> Self {
         Self { seed: Some(seed), ..self }
@@ -246,6 +264,7 @@ impl<T, C: Timer, O: Observer> ApiClientBuilder<T, C, O> {
             auth,
             max_body,
             max_replay,
+            read_timeout,
             seed,
             wall_clock,
         } = self;
@@ -259,6 +278,7 @@ impl<T, C: Timer, O: Observer> ApiClientBuilder<T, C, O> {
             auth,
             max_body,
             max_replay,
+            read_timeout,
             seed,
             wall_clock,
         }
@@ -267,7 +287,7 @@ impl<T, C: Timer, O: Observer> ApiClientBuilder<T, C, O> {
     /// The client.
     ///
     /// # Errors
-    /// [`Error::InvalidRequest`], if the base URL or a header field cannot be.
+    /// [`Error::InvalidRequest`], if the base URL or a header field cannot be, or the read timeout is zero.
     pub fn build(self) -> Result<ApiClient<T, C, O>, Error> {
         let Self {
             base_url,
@@ -279,9 +299,14 @@ impl<T, C: Timer, O: Observer> ApiClientBuilder<T, C, O> {
             auth,
             max_body,
             max_replay,
+            read_timeout,
             seed,
             wall_clock,
         } = self;
+        if read_timeout.is_zero() {
+            let (value, reason) = (format!("{read_timeout:?}"), "it must be more than zero".to_owned());
+            return Err(Error::InvalidRequest { field: "read_timeout", value, reason });
+        }
         let base = base(&base_url)?;
         let mut headers = headers?;
         let name = HeaderValue::from_static(concat!("steadfast/", env!("CARGO_PKG_VERSION")));
@@ -293,7 +318,18 @@ impl<T, C: Timer, O: Observer> ApiClientBuilder<T, C, O> {
         };
         let pipeline = pipeline.with_observer(observer);
         let in_flight = InFlight::new();
-        let shared = Shared { base, headers, auth, max_body, max_replay, wall_clock, transport, pipeline, in_flight };
+        let shared = Shared {
+            base,
+            headers,
+            auth,
+            max_body,
+            max_replay,
+            read_timeout,
+            wall_clock,
+            transport,
+            pipeline,
+            in_flight,
+        };
         Ok(ApiClient { shared: Arc::new(shared) })
     }
 }

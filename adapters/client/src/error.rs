@@ -50,8 +50,12 @@ pub enum Error {
     /// The last attempt did not end in time.
     #[error("{0}: the attempt timed out")]
     AttemptTimeout(Box<Failure>),
-    /// The deadline of the whole call passed before its first attempt could start.
-    #[error("{0}: no attempt could start in time")]
+    /// Of a response's body, nothing came for as long as the read timeout.
+    #[error("{0}: nothing more came of the body")]
+    ReadTimeout(Box<Failure>),
+    /// The deadline of the whole call passed before its first attempt could start, or before a body that is streamed had come
+    /// to its end.
+    #[error("{0}: the deadline has passed")]
     DeadlineExceeded(Box<Failure>),
     /// Too many requests: the server said so (429), or our own rate limit had no room for the call's first attempt.
     #[error("{0}: rate limited")]
@@ -193,7 +197,7 @@ impl Failure {
 
 impl Error {
     /// What a call that did not succeed amounts to: what its last attempt brought, or why it never made one.
-    pub(crate) fn of_call(target: String, error: CallError<Tried>) -> Self {
+    pub(crate) fn of_call<B>(target: String, error: CallError<Tried<B>>) -> Self {
         let CallError { rejected, last, attempts, elapsed, history } = error;
         let failure =
             |head, body| Box::new(Failure { target, attempts, elapsed, history, rejected: Some(rejected), head, body });
@@ -233,6 +237,7 @@ impl Error {
     pub(crate) fn of_attempt(what: What, failure: Box<Failure>) -> Self {
         match what {
             What::Broke(source) => Self::Connection { source, failure },
+            What::Stalled => Self::ReadTimeout(failure),
             What::TooLong => Self::BodyTooLong(failure),
             What::NoToken(source) => Self::Token { source, failure },
             What::NotSigned(source) => Self::Signature { source, failure },
@@ -264,6 +269,7 @@ impl Error {
             | Self::Decode { failure, .. }
             | Self::NotText { failure, .. } => Some(failure),
             Self::AttemptTimeout(failure)
+            | Self::ReadTimeout(failure)
             | Self::DeadlineExceeded(failure)
             | Self::RateLimited(failure)
             | Self::ConcurrencyLimited(failure)
@@ -313,6 +319,7 @@ fn root<'a>(error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError + 'static)
 /// What an attempt brought, without its response.
 pub(crate) enum What {
     Broke(BoxError),
+    Stalled,
     TooLong,
     NoToken(TokenError),
     NotSigned(BoxError),

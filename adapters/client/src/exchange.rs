@@ -1,5 +1,6 @@
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::{Either, select};
@@ -9,22 +10,44 @@ use http::request::Parts;
 use steadfast_core::event::Observer;
 use steadfast_core::outcome::Outcome;
 use steadfast_core::pipeline::Attempt;
-use steadfast_core::time::Timer;
+use steadfast_core::time::{Instant, Timer};
+use steadfast_executor::Flight;
 
-use crate::answer::Answer;
+use crate::answer::{Answer, Head, is_success};
 use crate::body::{RequestBody, Sent};
 use crate::client::ApiClient;
+use crate::guard::Patience;
 use crate::transport::Transport;
 
 /// What one attempt brought, and whether there can be another.
-pub(crate) struct Tried {
+pub(crate) struct Tried<B> {
     pub(crate) number: u32,
     pub(crate) answer: Answer,
     /// The request's body was a stream, and what has left of it is not there to be sent again.
     pub(crate) is_spent: bool,
+    /// The response's body, if no more than its head was wanted, and it means success.
+    pub(crate) body: Option<Box<B>>,
 }
 
-impl Tried {
+/// How much of a response is read before the attempt is over.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Extent {
+    Whole,
+    /// If it means success; whole otherwise.
+    Head,
+}
+
+/// What a call brought, and what is told of it.
+pub(crate) struct Called<B> {
+    pub(crate) tried: Tried<B>,
+    pub(crate) target: String,
+    pub(crate) started: Instant,
+    pub(crate) elapsed: Duration,
+    pub(crate) patience: Patience,
+    pub(crate) flight: Flight,
+}
+
+impl<B> Tried<B> {
     /// How the attempt ended, in the words that policies understand.
     pub(crate) fn outcome(&self) -> Outcome {
         let outcome = self.answer.outcome();
@@ -41,43 +64,50 @@ pub(crate) struct Outgoing {
     pub(crate) is_one_stream: bool,
 }
 
-/// One attempt: sends the request and reads the whole response.
+/// One attempt: sends the request and reads so much of the response.
 pub(crate) async fn attempt<T: Transport, C: Timer, O: Observer>(
     client: &ApiClient<T, C, O>,
     attempt: Attempt,
     head: Parts,
     outgoing: Outgoing,
     refused: &AtomicBool,
-) -> Tried {
+    patience: Patience,
+    extent: Extent,
+) -> Tried<T::Body> {
     let Attempt { number, until } = attempt;
     let Outgoing { body, in_memory, is_one_stream } = outgoing;
     let Some((body, sent)) = body else {
         let answer = Answer::BodyFailed("it was a stream, and cannot be sent again".into());
-        return Tried { number, answer, is_spent: true };
+        return Tried { number, answer, is_spent: true, body: None };
     };
-    let exchange = pin!(exchange(client, head, body, in_memory.as_ref(), refused));
-    let answer = if is_one_stream {
+    let exchange = pin!(exchange(client, head, body, in_memory.as_ref(), refused, patience, extent));
+    let (answer, body) = if is_one_stream {
         // The pipeline would end it as well, and then try again. Whether it can, is seen here and not there.
         match select(exchange, pin!(client.timer().sleep_until(until))).await {
-            Either::Left((answer, _)) => answer,
-            Either::Right(((), _)) => Answer::TimedOut,
+            Either::Left((brought, _)) => brought,
+            Either::Right(((), _)) => (Answer::TimedOut, None),
         }
     } else {
         exchange.await
     };
     // Whatever came of a body that broke off in the middle, it is not the answer to the request that was meant.
-    let answer = sent.take_failure().map_or(answer, Answer::BodyFailed);
-    Tried { number, answer, is_spent: sent.is_spent() }
+    let (answer, body) = match sent.take_failure() {
+        Some(error) => (Answer::BodyFailed(error), None),
+        None => (answer, body),
+    };
+    Tried { number, answer, is_spent: sent.is_spent(), body }
 }
 
-/// Says who we are, sends the request, and reads the whole response.
+/// Says who we are, sends the request, and reads the response.
 async fn exchange<T: Transport, C: Timer, O: Observer>(
     client: &ApiClient<T, C, O>,
     mut head: Parts,
     body: RequestBody,
     in_memory: Option<&Bytes>,
     refused: &AtomicBool,
-) -> Answer {
+    patience: Patience,
+    extent: Extent,
+) -> (Answer, Option<Box<T::Body>>) {
     let (auth, transport) = (client.auth(), client.transport());
     let mut used = None;
     if let Some(tokens) = auth.tokens().filter(|_| !head.headers.contains_key(AUTHORIZATION)) {
@@ -86,21 +116,30 @@ async fn exchange<T: Transport, C: Timer, O: Observer>(
                 head.headers.insert(AUTHORIZATION, value);
                 used = Some((tokens, which));
             }
-            Err(error) => return Answer::NoToken(error),
+            Err(error) => return (Answer::NoToken(error), None),
         }
     }
     if let Err(error) = auth.apply(&mut head, in_memory) {
-        return Answer::NotSigned(error);
+        return (Answer::NotSigned(error), None);
     }
     let answer = match transport.send(http::Request::from_parts(head, body)).await {
-        Ok(response) => Answer::read(response, client.max_body(), client.wall_clock()).await,
+        Ok(response) if matches!(extent, Extent::Head) && is_success(response.status()) => {
+            let (parts, body) = response.into_parts();
+            let answer = Answer::Whole { head: Head::of(parts, client.wall_clock()), body: Bytes::new() };
+            return (answer, Some(Box::new(body)));
+        }
+        Ok(response) => {
+            let (timer, max_body, clock) = (client.timer(), client.max_body(), client.wall_clock());
+            Answer::read(response, timer, max_body, patience, clock).await
+        }
         Err(error) => Answer::Nothing(error),
     };
-    match used {
+    let answer = match used {
         Some((tokens, which)) if answer.status() == Some(StatusCode::UNAUTHORIZED) => {
             tokens.rejected(which);
             if refused.swap(true, Ordering::Relaxed) { answer } else { answer.token_rejected() }
         }
         _ => answer,
-    }
+    };
+    (answer, None)
 }

@@ -44,7 +44,8 @@
 //!
 //! # When not to use it
 //!
-//! For responses that do not fit in memory: they are held whole so far.
+//! Where a response is to be read by a retry in parts (`Range`): one that breaks off is fetched again from its beginning, or
+//! not at all.
 
 mod answer;
 mod auth;
@@ -53,9 +54,11 @@ mod client;
 mod clock;
 mod error;
 mod exchange;
+mod guard;
 mod lifecycle;
 mod request;
 mod response;
+mod streaming;
 mod transport;
 
 pub use auth::{Auth, ClientCredentials, Sign, TokenError};
@@ -65,4 +68,5 @@ pub use error::{Error, Failure};
 pub use request::RequestBuilder;
 pub use response::Response;
 pub use steadfast_executor::Stopped;
+pub use streaming::StreamingResponse;
 pub use transport::{BoxError, Transport, TransportError};

@@ -2,6 +2,7 @@ use std::fmt;
 use std::future::pending;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
 
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method};
@@ -9,15 +10,18 @@ use serde::Serialize;
 use steadfast_core::event::Observer;
 use steadfast_core::outcome::Idempotency;
 use steadfast_core::pipeline::{Attempt, CallOptions};
-use steadfast_core::time::Timer;
+use steadfast_core::time::{Instant, Timer};
 use steadfast_http::idempotency;
 use url::Url;
 
+use crate::answer::Answer;
 use crate::body::{Payload, RequestBody};
 use crate::client::ApiClient;
 use crate::error::Error;
-use crate::exchange::{self, Outgoing, Tried};
+use crate::exchange::{self, Called, Extent, Outgoing, Tried};
+use crate::guard::{Guarded, Patience};
 use crate::response::Response;
+use crate::streaming::StreamingResponse;
 use crate::transport::Transport;
 
 /// One call, being described. Nothing is sent before [`send`](Self::send).
@@ -32,12 +36,14 @@ pub struct RequestBuilder<'a, T, C, O> {
     payload: Payload,
     idempotency: Option<Idempotency>,
     weight: NonZeroU32,
+    read_timeout: Option<Duration>,
 }
 
 impl<'a, T, C, O> RequestBuilder<'a, T, C, O> {
     pub(crate) fn new(client: &'a ApiClient<T, C, O>, method: Method, target: Result<Url, Error>) -> Self {
         let (headers, payload) = (HeaderMap::new(), RequestBody::default().into());
-        Self { client, method, target, headers, payload, idempotency: None, weight: NonZeroU32::MIN }
+        let (idempotency, weight, read_timeout) = (None, NonZeroU32::MIN, None);
+        Self { client, method, target, headers, payload, idempotency, weight, read_timeout }
     }
 
     /// Sets a header field, in place of what the client sets by default or an earlier call set.
@@ -125,6 +131,14 @@ impl<'a, T, C, O> RequestBuilder<'a, T, C, O> {
         self
     }
 
+    /// For how long nothing may come of the response's body while it is read. Default: the client's.
+    ///
+    /// Zero waits for nothing: what is not there when the head is, counts as stalled.
+    pub fn read_timeout(mut self, time: Duration) -> Self {
+        self.read_timeout = Some(time);
+        self
+    }
+
     /// How many tokens of the rate limit each attempt takes. Default: 1.
     pub fn weight(mut self, tokens: NonZeroU32) -> Self {
         self.weight = tokens;
@@ -140,7 +154,40 @@ impl<T: Transport, C: Timer, O: Observer> RequestBuilder<'_, T, C, O> {
     /// # Errors
     /// If no attempt brought a response with a status that means success (2xx). See [`Error`].
     pub async fn send(self) -> Result<Response, Error> {
-        let Self { client, method, target, mut headers, mut payload, idempotency, weight } = self;
+        let Called { tried, target, elapsed, .. } = self.call(Extent::Whole).await?;
+        Response::of(tried.answer, target, tried.number, elapsed)
+    }
+
+    /// The same, up to the head of the response: its body is still to come, and need not fit in memory.
+    ///
+    /// The body of a response that means no success is read as ever, and is in the error.
+    ///
+    /// Cancel safe, as [`send`](Self::send) is.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send), but for those of a body that breaks: see [`StreamingResponse`].
+    pub async fn send_streaming(self) -> Result<StreamingResponse<T, C, O>, Error> {
+        let client = self.client.clone();
+        let Called { tried, target, started, elapsed, patience, flight } = self.call(Extent::Head).await?;
+        let Tried { number, answer, body, .. } = tried;
+        match (answer, body) {
+            (Answer::Whole { head, .. }, Some(body)) => {
+                let body = Guarded::new(Box::into_pin(body), patience);
+                Ok(StreamingResponse::new(client, Some((body, flight)), head, target, number, started, elapsed))
+            }
+            // A redirect, which the policies find nothing wrong with.
+            (answer, _) => match Response::of(answer, target, number, elapsed) {
+                Err(error) => Err(error),
+                Ok(Response { head, target, attempts, elapsed, .. }) => {
+                    Ok(StreamingResponse::new(client, None, head, target, attempts, started, elapsed))
+                }
+            },
+        }
+    }
+
+    /// Makes the call: reads so much of the response as is wanted.
+    async fn call(self, extent: Extent) -> Result<Called<T::Body>, Error> {
+        let Self { client, method, target, mut headers, mut payload, idempotency, weight, read_timeout } = self;
         let url = target?;
         let uri: http::Uri = url.as_str().parse().map_err(|error: http::uri::InvalidUri| Error::InvalidRequest {
             field: "url",
@@ -156,6 +203,11 @@ impl<T: Transport, C: Timer, O: Observer> RequestBuilder<'_, T, C, O> {
         let options = CallOptions::new(idempotency).with_weight(weight);
 
         let started = client.timer().now();
+        let deadline = match extent {
+            Extent::Whole => Instant::MAX, // The attempt ends by it.
+            Extent::Head => client.pipeline().with_policies(|pipeline, now| pipeline.deadline_of(now, &options)),
+        };
+        let patience = Patience { read_timeout: read_timeout.unwrap_or(client.read_timeout()), deadline };
         // Whether a token was refused already: a call is given one more, and not one after the other.
         let refused = AtomicBool::new(false);
         let flight = client.in_flight().enter();
@@ -176,7 +228,7 @@ impl<T: Transport, C: Timer, O: Observer> RequestBuilder<'_, T, C, O> {
                     // Shut down in this moment: the flight ends before anything is sent.
                     pending::<()>().await;
                 }
-                exchange::attempt(client, attempt, head, outgoing, refused).await
+                exchange::attempt(client, attempt, head, outgoing, refused, patience, extent).await
             }
         };
         let call = client.pipeline().call(options, Tried::outcome, attempt);
@@ -184,7 +236,7 @@ impl<T: Transport, C: Timer, O: Observer> RequestBuilder<'_, T, C, O> {
         let target = format!("{method} {}", shown(&url));
         let elapsed = client.timer().now() - started;
         match result {
-            Ok(Ok(Tried { number, answer, .. })) => Response::of(answer, target, number, elapsed),
+            Ok(Ok(tried)) => Ok(Called { tried, target, started, elapsed, patience, flight }),
             Ok(Err(error)) => Err(Error::of_call(target, error)),
             Err(why) => Err(Error::of_shut_down(target, made.load(Ordering::Relaxed), elapsed, why)),
         }

@@ -6,7 +6,7 @@ use http::{HeaderMap, StatusCode};
 use serde::de::DeserializeOwned;
 use steadfast_core::run::History;
 
-use crate::answer::{Answer, Head};
+use crate::answer::{Answer, Head, is_success};
 use crate::error::{Error, Failure, What};
 
 /// A response that means success, with its whole body.
@@ -23,7 +23,7 @@ impl Response {
     pub(crate) fn of(answer: Answer, target: String, attempts: u32, elapsed: Duration) -> Result<Self, Error> {
         let (what, head, body) = answer.into_parts();
         match (what, head) {
-            (What::Answered(status), Some(head)) if status.is_success() || status == StatusCode::NOT_MODIFIED => {
+            (What::Answered(status), Some(head)) if is_success(status) => {
                 Ok(Self { head, body, target, attempts, elapsed })
             }
             (what, head) => {

@@ -199,6 +199,8 @@ impl Flight {
     /// If a shutdown has stopped it. The operation is dropped by then.
     pub async fn run<R>(&self, operation: impl Future<Output = R>) -> Result<R, ShutDown> {
         let mut operation = pin!(operation);
+        // One that goes on after an earlier part of it has ended.
+        self.finished.store(false, Ordering::Relaxed);
         // There is none before it waits for the first time: what does not wait pays nothing for it.
         let mut stops = None;
         poll_fn(|cx| {

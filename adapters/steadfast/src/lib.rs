@@ -56,7 +56,7 @@
 
 pub use steadfast_client::{
     ApiClient, ApiClientBuilder, Auth, ClientCredentials, Error, Failure, RequestBody, RequestBuilder, Response,
-    Transport, TransportError,
+    StreamingResponse, Transport, TransportError,
 };
 pub use steadfast_core as core;
 pub use steadfast_core::backoff::{Backoff, Growth, Jitter};

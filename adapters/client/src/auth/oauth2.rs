@@ -20,6 +20,7 @@ use crate::answer::Answer;
 use crate::body::RequestBody;
 use crate::client::without_secrets;
 use crate::error::{Error, What};
+use crate::guard::Patience;
 use crate::transport::{BoxError, Transport};
 
 /// The longest answer of a token server that is read.
@@ -209,7 +210,7 @@ impl Tokens {
     ) -> Result<Option<(SecretString, u64)>, TokenError> {
         let mut out = Out { tokens: self, fetch: Some(fetch) };
         let asked_at = timer.now();
-        match self.ask_server(transport).await {
+        match self.ask_server(transport, timer).await {
             Ok(Given { access_token, expires_in }) => {
                 if let Some(fetch) = out.fetch.take() {
                     // From when it was asked for, so that no token is thought to live longer than it does.
@@ -234,7 +235,7 @@ impl Tokens {
         }
     }
 
-    async fn ask_server<T: Transport>(&self, transport: &T) -> Result<Given, TokenError> {
+    async fn ask_server<T: Transport, C: Timer>(&self, transport: &T, timer: &C) -> Result<Given, TokenError> {
         let ClientCredentials { url, id, secret, .. } = &self.credentials;
         let mut request = Request::new(RequestBody::from(Bytes::from(self.credentials.form())));
         *request.method_mut() = Method::POST;
@@ -244,7 +245,7 @@ impl Tokens {
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         headers.insert(AUTHORIZATION, shown_by_basic(id, secret)?);
         let answer = match transport.send(request).await {
-            Ok(response) => Answer::read(response, MAX_ANSWER, || None).await,
+            Ok(response) => Answer::read(response, timer, MAX_ANSWER, Patience::UNLIMITED, || None).await,
             Err(error) => Answer::Nothing(error),
         };
         match answer.into_parts() {
@@ -253,7 +254,7 @@ impl Tokens {
             }
             // Nobody needs a token to be given one.
             (What::NoToken(error), ..) => Err(error),
-            (What::TimedOut, ..) => Err(TokenError::Connection("no answer came in time".into())),
+            (What::TimedOut | What::Stalled, ..) => Err(TokenError::Connection("no answer came in time".into())),
             (What::TooLong, ..) => Err(TokenError::Connection("the answer is too long".into())),
             (What::Answered(status), _, body) if status.is_success() => {
                 serde_json::from_slice(&body).map_err(TokenError::Decode)

@@ -4,13 +4,17 @@ mod auth;
 mod bodies;
 mod lifecycle;
 mod script;
+mod streaming;
 
 use std::pin::pin;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
 use http::{Method, StatusCode};
-use script::Does::{self, Answers, BreaksOff, GoesOnForEver, Hangs, HangsAfter, IsDown, Refuses, Resets, ResetsAfter};
+use script::Does::{
+    self, Answers, BreaksOff, GoesOnForEver, Hangs, HangsAfter, IsDown, Refuses, Resets, ResetsAfter, Slowly, Stalls,
+    Streams,
+};
 use script::Script;
 use serde::Deserialize;
 use steadfast_client::{ApiClient, ApiClientBuilder, Auth, Error, Failure, RequestBody};

@@ -5,13 +5,15 @@ use std::collections::VecDeque;
 use std::future::{Future, pending};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::{Body as _, Frame};
 use http_body_util::BodyExt;
 use steadfast_client::{BoxError, RequestBody, Transport, TransportError};
+use steadfast_core::time::{Clock, ManualClock, ManualSleep, Timer};
 
 /// What the server does with one request.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +24,12 @@ pub(crate) enum Does {
     BreaksOff,
     /// Answers with a body that never ends.
     GoesOnForEver,
+    /// Answers with a body in these parts.
+    Streams(&'static [&'static str]),
+    /// Answers with a body in these parts, of which each comes so many milliseconds after it is asked for.
+    Slowly(&'static ManualClock, u64, &'static [&'static str]),
+    /// Answers with these parts of a body, and then says nothing.
+    Stalls(&'static [&'static str]),
     /// Cannot be reached.
     IsDown,
     /// Takes the request and closes the connection.
@@ -111,7 +119,13 @@ impl Transport for Script {
             let seen = Seen { method: head.method, uri: head.uri.to_string(), headers: head.headers, body };
             server.seen.borrow_mut().push(seen);
 
-            let mut response = Response::new(Body { frames: VecDeque::new(), endless: false, _open: open });
+            let mut response = Response::new(Body {
+                frames: VecDeque::new(),
+                then: Then::Ends,
+                slowly: None,
+                sleep: None,
+                _open: open,
+            });
             match does {
                 Does::Answers(status, fields, body) => {
                     *response.status_mut() = StatusCode::from_u16(status).expect("the script has real ones");
@@ -121,7 +135,16 @@ impl Transport for Script {
                     response.body_mut().frames.push_back(Ok(body));
                 }
                 Does::BreaksOff => response.body_mut().frames.extend([Ok("{\"na"), Err("connection reset")]),
-                Does::GoesOnForEver => response.body_mut().endless = true,
+                Does::GoesOnForEver => response.body_mut().then = Then::GoesOn,
+                Does::Streams(parts) => response.body_mut().frames.extend(parts.iter().map(|part| Ok(*part))),
+                Does::Slowly(clock, millis, parts) => {
+                    response.body_mut().frames.extend(parts.iter().map(|part| Ok(*part)));
+                    response.body_mut().slowly = Some((clock, Duration::from_millis(millis)));
+                }
+                Does::Stalls(parts) => {
+                    response.body_mut().frames.extend(parts.iter().map(|part| Ok(*part)));
+                    response.body_mut().then = Then::Stalls;
+                }
                 Does::Refuses(status) => {
                     *response.status_mut() = StatusCode::from_u16(status).expect("the script has real ones");
                 }
@@ -145,23 +168,42 @@ async fn first(mut body: RequestBody, parts: usize) -> Result<Bytes, BoxError> {
     Ok(first.into())
 }
 
-/// A response's body: so many frames, and then the end, or zeros for ever.
+/// A response's body: so many frames, and what comes then.
 #[derive(Debug)]
 pub(crate) struct Body {
     frames: VecDeque<Result<&'static str, &'static str>>,
-    endless: bool,
+    then: Then,
+    slowly: Option<(&'static ManualClock, Duration)>,
+    sleep: Option<Pin<Box<ManualSleep<'static>>>>,
     _open: Open,
+}
+
+#[derive(Debug)]
+enum Then {
+    Ends,
+    /// Zeros.
+    GoesOn,
+    Stalls,
 }
 
 impl http_body::Body for Body {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if let Some((clock, after)) = self.slowly {
+            let sleep = self.sleep.get_or_insert_with(|| Box::pin(clock.sleep_until(clock.now() + after)));
+            ready!(sleep.as_mut().poll(cx));
+            self.sleep = None;
+        }
         let frame = match self.frames.pop_front() {
             Some(Ok(text)) => Some(Ok(Bytes::from_static(text.as_bytes()))),
             Some(Err(error)) => Some(Err(error.into())),
-            None => self.endless.then(|| Ok(Bytes::from_static(&[0; 1024]))),
+            None => match self.then {
+                Then::Ends => None,
+                Then::GoesOn => Some(Ok(Bytes::from_static(&[0; 1024]))),
+                Then::Stalls => return Poll::Pending,
+            },
         };
         Poll::Ready(frame.map(|frame| frame.map(Frame::data)))
     }

@@ -124,7 +124,7 @@ pub fn a_body_is_not_read_ahead_of_what_is_sent<S: Stack>() {
         S::pass(Duration::from_millis(150)).await;
         // Of a gigabyte a second, that would be 2,400.
         let asked = asked.load(Ordering::SeqCst);
-        assert!((1..400).contains(&asked), "{asked} parts of 64 KiB");
+        assert!(asked < 400, "{asked} parts of 64 KiB");
         drop(sending);
         assert!(S::comes_true(|| server.open() == 0).await);
     });
