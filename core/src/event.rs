@@ -98,6 +98,14 @@ pub enum Event {
         /// The state after.
         to: circuit_breaker::State,
     },
+    /// Somebody has the circuit breaker judge or refuse in another way from now on. If that changes its state,
+    /// [`CircuitBreakerChanged`](Self::CircuitBreakerChanged) goes before.
+    CircuitBreakerModeChanged {
+        /// The mode before.
+        from: circuit_breaker::Mode,
+        /// The mode after.
+        to: circuit_breaker::Mode,
+    },
     /// The circuit breaker would have refused the attempt, but only [watches](circuit_breaker::Mode::MetricsOnly).
     CircuitBreakerWouldRefuse(circuit_breaker::Refusal),
     /// The circuit breaker was told of a result that belongs to an earlier state, and ignored it.
@@ -107,6 +115,8 @@ pub enum Event {
     },
     /// The call ended without success.
     Rejected(Rejected),
+    /// The call had ended so, and something else was answered: see [`fallback`](crate::fallback).
+    FellBack(Rejected),
     /// The call succeeded.
     Succeeded {
         /// How many attempts it took.

@@ -28,6 +28,7 @@
 //! | [`backoff`] | how long to wait before that |
 //! | [`hedge`] | when to send another attempt beside one that takes long |
 //! | [`pipeline`] | the whole call, with all of the above in their order |
+//! | [`fallback`] | whether something else is answered, when the call has failed for good |
 //! | [`run`] | nothing: it drives a call over a timer, as the one `async` loop |
 //!
 //! [`time`] and [`share`] are the ports that adapters implement; [`outcome`], [`rejected`], [`event`] and [`settings`]
@@ -41,6 +42,7 @@ pub mod backoff;
 pub mod circuit_breaker;
 pub mod concurrency;
 pub mod event;
+pub mod fallback;
 pub mod hedge;
 pub mod limits;
 pub mod outcome;

@@ -105,8 +105,9 @@
 
 use core::time::Duration;
 
-use crate::circuit_breaker::CircuitBreaker;
+use crate::circuit_breaker::{CircuitBreaker, Mode};
 use crate::concurrency::ConcurrencyLimit;
+use crate::event::{Event, Events};
 use crate::hedge::Hedge;
 use crate::limits::{Counts, Limiter, Limits};
 use crate::rate_limit::{AdaptiveRate, RateLimits, TokenBucket};
@@ -158,6 +159,11 @@ impl<L> Pipeline<L> {
         self.circuit_breaker.as_mut()
     }
 
+    /// Whether somebody has forced the breaker open.
+    fn is_forced_open(&self) -> bool {
+        self.circuit_breaker.as_ref().is_some_and(|breaker| breaker.mode() == Mode::ForcedOpen)
+    }
+
     /// By when a call has to end that starts now.
     /// By when a call with these options has to end that starts now; [`Instant::MAX`] if it need not.
     pub fn deadline_of(&self, now: Instant, options: &CallOptions) -> Instant {
@@ -192,6 +198,31 @@ impl<const K: usize> Pipeline<Limits<K>> {
 }
 
 impl<L: Limiter> Pipeline<L> {
+    /// Lets somebody change the policies, and reports what that did to the breaker.
+    pub(crate) fn change<R>(
+        &mut self,
+        now: Instant,
+        change: impl FnOnce(&mut Self, Instant) -> R,
+        events: &mut Events,
+    ) -> R {
+        let stance =
+            |pipeline: &Self| pipeline.circuit_breaker.as_ref().map(|breaker| (breaker.state(), breaker.mode()));
+        let before = stance(self);
+        let result = change(self, now);
+        if let (Some((state_before, mode_before)), Some((state, mode))) = (before, stance(self)) {
+            if state_before != state {
+                events.push(Event::CircuitBreakerChanged { from: state_before, to: state });
+            }
+            if mode_before != mode {
+                events.push(Event::CircuitBreakerModeChanged { from: mode_before, to: mode });
+                if mode == Mode::ForcedOpen {
+                    self.limits.wake_everybody();
+                }
+            }
+        }
+        result
+    }
+
     /// A call that starts now. Its deadline counts from here.
     pub fn call(&self, now: Instant, options: CallOptions) -> Call<L::Ticket> {
         Call::new(options, self.deadline_of(now, &options))

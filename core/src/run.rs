@@ -50,6 +50,7 @@ use crate::rejected::Rejected;
 use crate::share::Share;
 use crate::time::{BlockingTimer, Instant, Timer};
 
+mod around;
 mod driver;
 mod history;
 #[cfg(test)]

@@ -6,7 +6,7 @@ use core::task::Poll;
 use core::time::Duration;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use steadfast_core::circuit_breaker::{CircuitBreaker, Window};
+use steadfast_core::circuit_breaker::{CircuitBreaker, Mode, Window};
 use steadfast_core::concurrency::{Algorithm, ConcurrencyLimit as Slots};
 use steadfast_core::event::{Event, Events, Observer};
 use steadfast_core::hedge::Hedge;
@@ -576,6 +576,27 @@ fn those_in_line_do_not_learn_that_their_deadlines_cannot_be_met_any_more() {
     tasks.run_until(ms(60_000));
     let last = tasks.tasks[4].done.map(|(at, result)| (at, result.is_err()));
     assert_eq!(last, Some((ms(0), true)));
+}
+
+/// Promise 8 ("until when"): nobody knows for how long a breaker is forced open, and those in line, who may wait for as long
+/// as their deadlines allow, learn it only when their turn has come.
+#[test]
+fn those_in_line_do_not_learn_that_the_breaker_was_forced_open() {
+    let world = World::default();
+    let pipeline = Pipeline::builder().rate_limit(bucket(1)).build().unwrap();
+    let shared = SharedPipeline::with_seed(pipeline, world.clone(), 7);
+    let mut tasks = Tasks::new(&world);
+    for _ in 0..5 {
+        tasks.spawn(async { shared.call(idempotent(), |_: &()| Outcome::success(), |_| async {}).await });
+    }
+    tasks.run_until(ms(150));
+    world.set(ms(150));
+    shared.with_policies(|policies, _| policies.circuit_breaker_mut().unwrap().set_mode(Mode::ForcedOpen));
+    tasks.run_until(ms(10_000));
+    for task in [2, 3, 4] {
+        let ended = tasks.tasks[task].done.as_ref().map(|(at, result)| (*at, result.map_err(|error| error.rejected)));
+        assert_eq!(ended, Some((ms(150), Err(Rejected::CircuitForcedOpen))), "{task}");
+    }
 }
 
 /// Promise 3, and "dropping it changes nothing": before a line with slots, dropping what was acquired loses the slot until

@@ -40,6 +40,7 @@ use std::sync::PoisonError;
 mod concurrency;
 mod demand;
 mod executor;
+mod fallback;
 mod in_flight;
 mod keyed;
 mod line;

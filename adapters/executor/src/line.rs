@@ -520,6 +520,10 @@ impl<const K: usize> Limiter for Line<K> {
         }
     }
 
+    fn wake_everybody(&mut self) {
+        self.woken.extend(self.waiting.take_wakers().into_iter().map(Woken::Wake));
+    }
+
     fn next_woken(&mut self) -> Option<Woken> {
         self.woken.pop_front()
     }

@@ -1,7 +1,7 @@
 use std::future::Future;
 
 use steadfast_core::event::Observer;
-use steadfast_core::limits::{Limiter, Limits};
+use steadfast_core::limits::Limits;
 use steadfast_core::outcome::Outcome;
 use steadfast_core::pipeline::{Attempt, CallOptions, Pipeline};
 use steadfast_core::run::{CallError, Runner};
@@ -42,7 +42,7 @@ pub struct SharedPipeline<T, O = (), const K: usize = 1> {
 }
 
 #[derive(Debug)]
-struct Policies<const K: usize> {
+pub(crate) struct Policies<const K: usize> {
     pipeline: Mutex<Pipeline<Line<K>>>,
     /// Seeded once for each pipeline, so that no two processes draw the same jitter.
     entropy: Mutex<fastrand::Rng>,
@@ -82,19 +82,10 @@ impl<T: Clock, O: Observer, const K: usize> SharedPipeline<T, O, K> {
     }
 
     /// Changes the policies that all clones share while calls go through them: a quota, the breaker's mode, the bounds of the
-    /// concurrency limit. Those who wait for a limit that has changed go by it at once; what the breaker says they learn
-    /// when their turn has come.
+    /// concurrency limit. Those who wait for a limit that has changed go by it at once, and those who wait learn at once
+    /// that the breaker was forced open. The observer is told what became of the breaker.
     pub fn with_policies<R>(&self, change: impl FnOnce(&mut Pipeline<Line<K>>, Instant) -> R) -> R {
-        let now = self.timer.now();
-        let (result, mut woken) = self.policies.with(|pipeline| {
-            let result = change(pipeline, now);
-            (result, pipeline.limits_mut().next_woken())
-        });
-        while let Some(due) = woken {
-            due.let_go();
-            woken = self.policies.with(|pipeline| pipeline.limits_mut().next_woken());
-        }
-        result
+        self.runner().with_policies(change)
     }
 }
 
@@ -189,7 +180,7 @@ impl<T, O, const K: usize> SharedPipeline<T, O, K> {
         self.policies.with(|pipeline| pipeline.describe().to_string())
     }
 
-    fn runner(&self) -> Runner<'_, Policies<K>, T, O> {
+    pub(crate) fn runner(&self) -> Runner<'_, Policies<K>, T, O> {
         Runner { pipeline: &*self.policies, timer: &self.timer, observer: &self.observer }
     }
 

@@ -36,6 +36,7 @@
 //! | to hand jobs to workers, and lose none | [`WorkQueue`] |
 //! | to shut down whatever else runs | [`InFlight`] |
 //! | any other operation rate limited, retried and guarded | [`SharedPipeline`] |
+//! | something else to answer, where the call has failed for good | [`SharedPipeline::fall_back`] with a [`Fallback`] |
 //! | the same without async, on threads that block | [`SharedPipeline::call_blocking`] with a [`ThreadTimer`] |
 //! | only the decisions, without a runtime or an allocator | [`core`] |
 //! | to know what a status or a `Retry-After` means | [`http`] |
@@ -62,6 +63,7 @@ pub use steadfast_core as core;
 pub use steadfast_core::backoff::{Backoff, Growth, Jitter};
 pub use steadfast_core::circuit_breaker::CircuitBreaker;
 pub use steadfast_core::event::{Event, Observer};
+pub use steadfast_core::fallback::{Fallback, LastGood};
 pub use steadfast_core::hedge::Hedge;
 pub use steadfast_core::limits::{Counts, Limits};
 pub use steadfast_core::outcome::{Idempotency, Outcome};

@@ -3,7 +3,7 @@ use core::time::Duration;
 use super::{Algorithm, ConcurrencyLimit};
 use crate::settings::{InvalidSetting, Value, at_least_one, positive};
 
-/// Settings of a [`ConcurrencyLimit`]; ranges and defaults are in the [module](self).
+/// Settings of a [`ConcurrencyLimit`]; ranges and defaults are in the [module](super).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[must_use = "call `build`"]
 pub struct ConcurrencyLimitBuilder {

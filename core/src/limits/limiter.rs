@@ -110,6 +110,11 @@ pub trait Limiter {
         let _ = (ticket, waker);
     }
 
+    /// Has everybody who waits ask again, because something else than these limits has changed.
+    ///
+    /// As with [`watch`](Self::watch), a driver that only waits for time to pass need not care.
+    fn wake_everybody(&mut self) {}
+
     /// Hands out one more waker that is due, if there is one, to be [let go](Woken::let_go) once no lock is held: waking
     /// or dropping it may run anything.
     fn next_woken(&mut self) -> Option<Woken> {

@@ -142,6 +142,8 @@ impl<T, H: MayHedge> Call<T, H> {
         let rejected = match pipeline.limits.poll(now, &mut place.ticket) {
             Admission::WaitForSlot(_) if now >= deadline => Rejected::NoSlot { deadline },
             _ if now >= deadline => Rejected::DeadlineExceeded { deadline },
+            // Nobody knows for how long, so there is nothing to wait for.
+            Admission::Wait(_) | Admission::WaitForSlot(_) if pipeline.is_forced_open() => Rejected::CircuitForcedOpen,
             Admission::Wait(until) if until < deadline => return Progress::Waits { place, until },
             Admission::Wait(retry_at) => Rejected::RateLimited { retry_at, deadline },
             Admission::WaitForSlot(at_latest) => {

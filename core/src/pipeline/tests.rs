@@ -133,6 +133,20 @@ fn a_call_that_succeeds_at_once_starts_at_once() {
 }
 
 #[test]
+fn those_who_wait_for_limits_learn_that_the_breaker_was_forced_open() {
+    let mut bench = Bench::new(limited(builder(), 1));
+    let (mut first, mut second) = (bench.call(0), bench.call(0));
+    assert_eq!(bench.poll(0, &mut first), start(1, 10));
+    assert_eq!(bench.poll(0, &mut second), Step::Wait(s(1)));
+    // One that opened by itself may have closed when the turn of the call comes.
+    bench.trip(0);
+    assert_eq!(bench.poll(0, &mut second), Step::Wait(s(1)));
+    bench.breaker().set_mode(Mode::ForcedOpen);
+    assert_eq!(bench.poll(0, &mut second), stopped(Rejected::CircuitForcedOpen));
+    assert_eq!(bench.available(1), 1, "its turn is back");
+}
+
+#[test]
 fn failures_are_repeated_after_their_backoff_until_attempts_are_spent() {
     let mut bench = Bench::new(builder().without_circuit_breaker());
     let mut call = bench.call(0);

@@ -126,7 +126,7 @@ where
 }
 
 /// Lends out the pipeline, and then, with the lock released, wakes whomever that moved forward in line.
-fn with_wakes<S, L, R>(pipeline: &S, f: impl FnOnce(&mut Pipeline<L>) -> R) -> R
+pub(super) fn with_wakes<S, L, R>(pipeline: &S, f: impl FnOnce(&mut Pipeline<L>) -> R) -> R
 where
     S: Share<State = Pipeline<L>>,
     L: Limiter,

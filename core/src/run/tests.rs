@@ -8,6 +8,7 @@ use super::*;
 use crate::backoff::{Backoff, Jitter};
 use crate::circuit_breaker::{CircuitBreaker, Reason};
 use crate::event::Event;
+use crate::fallback::Fallback;
 use crate::hedge::Hedge;
 use crate::outcome::OutcomeKind;
 use crate::pipeline::PipelineBuilder;
@@ -225,15 +226,83 @@ fn a_call_that_is_refused_makes_no_attempt() {
     assert_eq!(clock.drive(call), Some(Err(want)));
 }
 
+/// Remembers events, and makes sure that none comes while the lock is held.
+struct Heard<'a>(&'a RefCell<Pipeline>, RefCell<Vec<Event>>);
+
+impl Observer for Heard<'_> {
+    fn observe(&self, _now: Instant, event: &Event) {
+        assert!(self.0.try_borrow_mut().is_ok(), "the lock is held while {event:?} is reported");
+        self.1.borrow_mut().push(*event);
+    }
+}
+
+#[test]
+fn a_change_of_the_breakers_mode_is_observed() {
+    use crate::circuit_breaker::{Mode, State};
+    let moved = |from, to| Event::CircuitBreakerChanged { from, to };
+    let changed = |from, to| Event::CircuitBreakerModeChanged { from, to };
+    let clock = ManualClock::new();
+    let pipeline = RefCell::new(builder().build().unwrap());
+    let observer = Heard(&pipeline, RefCell::default());
+    let runner = Runner { pipeline: &pipeline, timer: &clock, observer: &observer };
+    for (mode, want) in [
+        (Mode::Automatic, &[][..]),
+        (Mode::MetricsOnly, &[changed(Mode::Automatic, Mode::MetricsOnly)]),
+        (Mode::ForcedOpen, &[moved(State::Closed, State::ForcedOpen), changed(Mode::MetricsOnly, Mode::ForcedOpen)]),
+        (Mode::ForcedOpen, &[]),
+        (
+            Mode::ForcedClosed,
+            &[moved(State::ForcedOpen, State::ForcedClosed), changed(Mode::ForcedOpen, Mode::ForcedClosed)],
+        ),
+        (Mode::Automatic, &[moved(State::ForcedClosed, State::Closed), changed(Mode::ForcedClosed, Mode::Automatic)]),
+    ] {
+        let now = runner.with_policies(|pipeline, now| {
+            pipeline.circuit_breaker_mut().unwrap().set_mode(mode);
+            now
+        });
+        assert_eq!((now, observer.1.take()), (clock.now(), want.to_vec()), "{mode:?}");
+    }
+    let without = RefCell::new(builder().without_circuit_breaker().build().unwrap());
+    let observer = Heard(&without, RefCell::default());
+    let runner = Runner { pipeline: &without, timer: &clock, observer: &observer };
+    assert!(runner.with_policies(|pipeline, _| pipeline.circuit_breaker_mut().is_none()));
+    assert_eq!(observer.1.take(), []);
+}
+
+#[test]
+fn an_answer_from_elsewhere_is_observed_after_the_end_of_the_call() {
+    let clock = ManualClock::new();
+    let pipeline = RefCell::new(builder().build().unwrap());
+    let observer = Heard(&pipeline, RefCell::default());
+    let runner = Runner { pipeline: &pipeline, timer: &&clock, observer: &observer };
+    let call = || runner.call(CallOptions::idempotent().with_max_attempts(1), || 0, classify, |_| async { 503 });
+    #[allow(clippy::result_large_err)] // As it is.
+    let fails = || clock.drive(call()).unwrap();
+    let rejected = Rejected::AttemptsSpent { max_attempts: 1 };
+    let answered = [Event::Rejected(rejected), Event::FellBack(rejected)];
+    let last_two = || observer.1.borrow().iter().rev().take(2).rev().copied().collect::<Vec<_>>();
+
+    assert_eq!(runner.fall_back(Fallback::default(), fails(), |_| Some(9)), Ok(9));
+    assert_eq!(last_two(), answered);
+    assert_eq!(clock.drive(runner.fall_back_to(Fallback::default(), fails(), |_| async { Ok(9) })), Some(Ok(9)));
+    assert_eq!(last_two(), answered);
+
+    // Neither what is not covered nor what has no answer is said to have one.
+    let never = Fallback::when(|_| false);
+    assert!(runner.fall_back(never, fails(), |_| Some(9)).is_err());
+    assert!(clock.drive(runner.fall_back_to(never, fails(), |_| async { Ok(9) })).unwrap().is_err());
+    assert!(runner.fall_back(Fallback::default(), fails(), |_| None).is_err());
+    assert!(
+        clock
+            .drive(runner.fall_back_to(Fallback::default(), fails(), |e| core::future::ready(Err(e))))
+            .unwrap()
+            .is_err()
+    );
+    assert_eq!(observer.1.borrow().iter().filter(|event| matches!(event, Event::FellBack(_))).count(), 2);
+}
+
 #[test]
 fn an_observer_hears_it_after_the_lock_is_released() {
-    struct Heard<'a>(&'a RefCell<Pipeline>, RefCell<Vec<Event>>);
-    impl Observer for Heard<'_> {
-        fn observe(&self, _now: Instant, event: &Event) {
-            assert!(self.0.try_borrow_mut().is_ok(), "the lock is held while {event:?} is reported");
-            self.1.borrow_mut().push(*event);
-        }
-    }
     let clock = ManualClock::new();
     let pipeline = RefCell::new(builder().build().unwrap());
     let observer = Heard(&pipeline, RefCell::default());

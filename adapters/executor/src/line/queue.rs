@@ -130,11 +130,13 @@ impl<const K: usize> Queue<K> {
 
     /// Forgets what everybody was told, so that they are told anew, and returns whom to wake.
     pub(super) fn outdate(&mut self) -> Vec<Waker> {
-        let outdated = self.waiters.iter_mut().filter_map(|waiter| {
-            waiter.until = Instant::EPOCH;
-            waiter.waker.take()
-        });
-        outdated.collect()
+        self.waiters.iter_mut().for_each(|waiter| waiter.until = Instant::EPOCH);
+        self.take_wakers()
+    }
+
+    /// Everybody who waits, to be woken. They keep what they were told.
+    pub(super) fn take_wakers(&mut self) -> Vec<Waker> {
+        self.waiters.iter_mut().filter_map(|waiter| waiter.waker.take()).collect()
     }
 
     /// How many tokens of each limit those before a place ask for, all together.
