@@ -126,6 +126,10 @@ impl Answer {
         }
     }
 
+    pub(crate) const fn is_whole(&self) -> bool {
+        matches!(self, Self::Whole { .. } | Self::TokenRejected { .. })
+    }
+
     /// The status, if there is a whole response.
     pub(crate) fn status(&self) -> Option<StatusCode> {
         match self {

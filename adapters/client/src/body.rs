@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt};
+use futures_util::{FutureExt, Stream, StreamExt};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{Full, StreamBody};
 
@@ -71,6 +71,22 @@ impl RequestBody {
     #[must_use]
     pub fn with_length(self, bytes: u64) -> Self {
         Self::boxed(Measured { body: self, told: bytes, left: bytes, last: None, has_ended: false })
+    }
+
+    pub(crate) fn is_in_memory(&self) -> bool {
+        matches!(self.0, Kind::Bytes(_))
+    }
+
+    /// What of it nobody has read yet, if that is in memory.
+    pub(crate) fn into_bytes(self) -> Option<Bytes> {
+        use http_body_util::BodyExt;
+        match self.0 {
+            Kind::Bytes(bytes) => {
+                let collected = bytes.collect().now_or_never()?;
+                Some(collected.unwrap_or_else(|never| match never {}).to_bytes())
+            }
+            Kind::Stream(_) => None,
+        }
     }
 
     fn boxed(body: impl Body<Data = Bytes, Error = BoxError> + Send + 'static) -> Self {

@@ -123,6 +123,11 @@ impl<T, C, O> ApiClient<T, C, O> {
         self.request(Method::DELETE, path)
     }
 
+    /// An `OPTIONS` of `path`. See [`request`](Self::request).
+    pub fn options(&self, path: &str) -> RequestBuilder<'_, T, C, O> {
+        self.request(Method::OPTIONS, path)
+    }
+
     /// A request with any method.
     ///
     /// `path` goes behind the base URL's own path, with one slash between them, and may bring a query. A whole URL is

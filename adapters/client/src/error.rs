@@ -119,8 +119,10 @@ pub enum Error {
     #[error("{0}: the body is longer than the client keeps")]
     BodyTooLong(Box<Failure>),
     /// The body is not the JSON that was asked for.
-    #[error("{failure}: the body is not what was expected: {source}")]
+    #[error("{failure}: the body is not what was expected at {path}: {source}")]
     Decode {
+        /// Which of its values: `items[3].price`, or `.` for the whole.
+        path: String,
         /// What is wrong with it, and where.
         source: serde_json::Error,
         /// The call, with the body's beginning.

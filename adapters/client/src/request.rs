@@ -10,9 +10,10 @@ use serde::Serialize;
 use steadfast_core::event::Observer;
 use steadfast_core::outcome::Idempotency;
 use steadfast_core::pipeline::{Attempt, CallOptions};
+use steadfast_core::run::{CallError, LastAttempt};
 use steadfast_core::time::{Instant, Timer};
 use steadfast_http::idempotency;
-use url::Url;
+use url::{Url, form_urlencoded};
 
 use crate::answer::Answer;
 use crate::body::{Payload, RequestBody};
@@ -20,6 +21,7 @@ use crate::client::ApiClient;
 use crate::error::Error;
 use crate::exchange::{self, Called, Extent, Outgoing, Tried};
 use crate::guard::{Guarded, Patience};
+use crate::multipart::Multipart;
 use crate::response::Response;
 use crate::streaming::StreamingResponse;
 use crate::transport::Transport;
@@ -37,13 +39,14 @@ pub struct RequestBuilder<'a, T, C, O> {
     idempotency: Option<Idempotency>,
     weight: NonZeroU32,
     read_timeout: Option<Duration>,
+    any_status: bool,
 }
 
 impl<'a, T, C, O> RequestBuilder<'a, T, C, O> {
     pub(crate) fn new(client: &'a ApiClient<T, C, O>, method: Method, target: Result<Url, Error>) -> Self {
         let (headers, payload) = (HeaderMap::new(), RequestBody::default().into());
         let (idempotency, weight, read_timeout) = (None, NonZeroU32::MIN, None);
-        Self { client, method, target, headers, payload, idempotency, weight, read_timeout }
+        Self { client, method, target, headers, payload, idempotency, weight, read_timeout, any_status: false }
     }
 
     /// Sets a header field, in place of what the client sets by default or an earlier call set.
@@ -76,6 +79,26 @@ impl<'a, T, C, O> RequestBuilder<'a, T, C, O> {
                 let (value, reason) = (std::any::type_name_of_val(value).to_owned(), error.to_string());
                 self.target = self.target.and(Err(Error::InvalidRequest { field: "body", value, reason }));
             }
+        }
+        self
+    }
+
+    /// Sends a form as `application/x-www-form-urlencoded`: names and values, encoded as they have to be.
+    pub fn form<N: AsRef<str>, V: AsRef<str>>(mut self, fields: impl IntoIterator<Item = (N, V)>) -> Self {
+        let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        let form_urlencoded = HeaderValue::from_static("application/x-www-form-urlencoded");
+        self.headers.entry(CONTENT_TYPE).or_insert(form_urlencoded);
+        self.payload = RequestBody::from(form).into();
+        self
+    }
+
+    /// Sends a form with files.
+    pub fn multipart(mut self, form: Multipart) -> Self {
+        // Not one that was set before: only this one has the boundary.
+        self = self.header(CONTENT_TYPE.as_str(), &form.content_type());
+        match form.into_body() {
+            Ok(body) => self.payload = body.into(),
+            Err(error) => self.target = self.target.and(Err(error)),
         }
         self
     }
@@ -158,6 +181,20 @@ impl<T: Transport, C: Timer, O: Observer> RequestBuilder<'_, T, C, O> {
         Response::of(tried.answer, target, tried.number, elapsed)
     }
 
+    /// The same, and whatever the status of the last response, it is no error: an API may say with a 409 what it was asked for.
+    ///
+    /// The policies see the status all the same: a 503 is tried again, and handed out when no more attempts follow.
+    ///
+    /// Cancel safe, as [`send`](Self::send) is.
+    ///
+    /// # Errors
+    /// If the last attempt brought no whole response, or the call was refused before its first.
+    pub async fn send_raw(mut self) -> Result<Response, Error> {
+        self.any_status = true;
+        let Called { tried, target, elapsed, .. } = self.call(Extent::Whole).await?;
+        Response::of_any_status(tried.answer, target, tried.number, elapsed)
+    }
+
     /// The same, up to the head of the response: its body is still to come, and need not fit in memory.
     ///
     /// The body of a response that means no success is read as ever, and is in the error.
@@ -187,7 +224,8 @@ impl<T: Transport, C: Timer, O: Observer> RequestBuilder<'_, T, C, O> {
 
     /// Makes the call: reads so much of the response as is wanted.
     async fn call(self, extent: Extent) -> Result<Called<T::Body>, Error> {
-        let Self { client, method, target, mut headers, mut payload, idempotency, weight, read_timeout } = self;
+        let Self { client, method, target, mut headers, mut payload, idempotency, weight, read_timeout, any_status } =
+            self;
         let url = target?;
         let uri: http::Uri = url.as_str().parse().map_err(|error: http::uri::InvalidUri| Error::InvalidRequest {
             field: "url",
@@ -237,6 +275,9 @@ impl<T: Transport, C: Timer, O: Observer> RequestBuilder<'_, T, C, O> {
         let elapsed = client.timer().now() - started;
         match result {
             Ok(Ok(tried)) => Ok(Called { tried, target, started, elapsed, patience, flight }),
+            Ok(Err(CallError { last: LastAttempt::Returned(tried), .. })) if any_status && tried.answer.is_whole() => {
+                Ok(Called { tried, target, started, elapsed, patience, flight })
+            }
             Ok(Err(error)) => Err(Error::of_call(target, error)),
             Err(why) => Err(Error::of_shut_down(target, made.load(Ordering::Relaxed), elapsed, why)),
         }

@@ -9,7 +9,7 @@ use steadfast_core::run::History;
 use crate::answer::{Answer, Head, is_success};
 use crate::error::{Error, Failure, What};
 
-/// A response that means success, with its whole body.
+/// A response with its whole body: one that means success, or any from [`send_raw`](crate::RequestBuilder::send_raw).
 pub struct Response {
     pub(crate) head: Head,
     pub(crate) body: Bytes,
@@ -21,9 +21,29 @@ pub struct Response {
 impl Response {
     /// A response with a status that means success, or else the error that its status means.
     pub(crate) fn of(answer: Answer, target: String, attempts: u32, elapsed: Duration) -> Result<Self, Error> {
+        Self::of_status(answer, target, attempts, elapsed, is_success)
+    }
+
+    /// A response with whatever status.
+    pub(crate) fn of_any_status(
+        answer: Answer,
+        target: String,
+        attempts: u32,
+        elapsed: Duration,
+    ) -> Result<Self, Error> {
+        Self::of_status(answer, target, attempts, elapsed, |_| true)
+    }
+
+    fn of_status(
+        answer: Answer,
+        target: String,
+        attempts: u32,
+        elapsed: Duration,
+        is_wanted: impl Fn(StatusCode) -> bool,
+    ) -> Result<Self, Error> {
         let (what, head, body) = answer.into_parts();
         match (what, head) {
-            (What::Answered(status), Some(head)) if is_success(status) => {
+            (What::Answered(status), Some(head)) if is_wanted(status) => {
                 Ok(Self { head, body, target, attempts, elapsed })
             }
             (what, head) => {
@@ -53,8 +73,15 @@ impl Response {
     ///
     /// # Errors
     /// [`Error::Decode`], if it is not JSON or not of this type; the error says where, and has the body's beginning.
-    pub fn json<T: DeserializeOwned>(self) -> Result<T, Error> {
-        serde_json::from_slice(&self.body).map_err(|source| Error::Decode { source, failure: self.into_failure() })
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        let mut json = serde_json::Deserializer::from_slice(&self.body);
+        let decoded = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+            let path = error.path().to_string();
+            // Where it is no JSON, nobody knows.
+            (if path == "?" { ".".to_owned() } else { path }, error.into_inner())
+        });
+        let decoded = decoded.and_then(|value| json.end().map(|()| value).map_err(|error| (".".to_owned(), error)));
+        decoded.map_err(|(path, source)| Error::Decode { path, source, failure: self.failure() })
     }
 
     /// The body as text.
@@ -64,7 +91,7 @@ impl Response {
     pub fn text(self) -> Result<String, Error> {
         match String::from_utf8(self.body.to_vec()) {
             Ok(text) => Ok(text),
-            Err(error) => Err(Error::NotText { source: error.utf8_error(), failure: self.into_failure() }),
+            Err(error) => Err(Error::NotText { source: error.utf8_error(), failure: self.failure() }),
         }
     }
 
@@ -78,15 +105,16 @@ impl Response {
         self.elapsed
     }
 
-    fn into_failure(self) -> Box<Failure> {
+    /// The call, for an error about its response.
+    pub(crate) fn failure(&self) -> Box<Failure> {
         Box::new(Failure {
             history: History::default(),
-            target: self.target,
+            target: self.target.clone(),
             attempts: self.attempts,
             elapsed: self.elapsed,
             rejected: None,
-            head: Some(self.head),
-            body: self.body,
+            head: Some(self.head.clone()),
+            body: self.body.clone(),
         })
     }
 }

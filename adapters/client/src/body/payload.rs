@@ -40,20 +40,10 @@ pub(crate) enum Sent {
 
 impl From<RequestBody> for Payload {
     fn from(body: RequestBody) -> Self {
-        match body.0 {
-            // A body that nobody has read yet has all its bytes in one part.
-            Kind::Bytes(mut bytes) => Self::Bytes(whole(&mut bytes)),
-            Kind::Stream(_) => Self::Once(body),
+        match body.is_in_memory() {
+            true => Self::Bytes(body.into_bytes().unwrap_or_default()),
+            false => Self::Once(body),
         }
-    }
-}
-
-fn whole(bytes: &mut http_body_util::Full<Bytes>) -> Bytes {
-    let mut cx = Context::from_waker(std::task::Waker::noop());
-    match Pin::new(bytes).poll_frame(&mut cx) {
-        Poll::Ready(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
-        Poll::Ready(Some(Err(never))) => match never {},
-        Poll::Ready(None) | Poll::Pending => Bytes::new(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod auth;
 mod bodies;
+mod forms;
 mod lifecycle;
 mod script;
 mod streaming;
@@ -17,7 +18,7 @@ use script::Does::{
 };
 use script::Script;
 use serde::Deserialize;
-use steadfast_client::{ApiClient, ApiClientBuilder, Auth, Error, Failure, RequestBody};
+use steadfast_client::{ApiClient, ApiClientBuilder, Auth, BoxError, Error, Failure, RequestBody};
 use steadfast_core::backoff::{Backoff, Jitter};
 use steadfast_core::circuit_breaker::CircuitBreaker;
 use steadfast_core::outcome::Idempotency;
@@ -109,7 +110,7 @@ fn ut_03_each_method_sends_what_it_says_where_it_says() {
         (client.put("items/7").body("raw"), Method::PUT, "/v1/items/7", "raw"),
         (client.patch("items/7"), Method::PATCH, "/v1/items/7", ""),
         (client.delete("items/7"), Method::DELETE, "/v1/items/7", ""),
-        (client.request(Method::OPTIONS, "items"), Method::OPTIONS, "/v1/items", ""),
+        (client.options("items"), Method::OPTIONS, "/v1/items", ""),
     ] {
         let response = clock.drive(request.send()).unwrap().unwrap();
         assert_eq!((response.status(), response.attempts()), (StatusCode::OK, 1));
