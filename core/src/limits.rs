@@ -209,6 +209,18 @@ impl<const K: usize> Limits<K> {
         }
     }
 
+    /// The same, where tokens are all that it takes and they are there; otherwise nothing has changed, and
+    /// [`try_take`](Self::try_take) says why.
+    #[allow(clippy::inline_always)] // Passing what is granted through memory would take longer than the decision.
+    #[inline(always)]
+    pub fn try_take_tokens(&mut self, now: Instant, weights: [u32; K]) -> Option<Grant<K>> {
+        if self.concurrency.is_some() || self.adaptive_rate.is_some() {
+            return None;
+        }
+        let reservations = self.rates.as_mut()?.reserve_now(now, weights)?;
+        Some(Grant { reservations: Some(reservations), permit: None, paced: false })
+    }
+
     #[inline]
     fn look_for_slot(&mut self, now: Instant) -> Result<(), concurrency::Refusal> {
         self.concurrency.as_mut().map_or(Ok(()), |limit| limit.check(now))

@@ -1,18 +1,20 @@
-use std::future::{Future, poll_fn};
-use std::ops::ControlFlow;
-use std::task::{Context, Poll};
+use std::future::Future;
 use std::time::Duration;
 
-use steadfast_core::limits::{Counts, Grant, Limiter, Limits};
-use steadfast_core::outcome::OutcomeKind;
+use steadfast_core::limits::{Counts, Limiter, Limits};
 use steadfast_core::rate_limit::{Quota, RateLimits, Refusal};
-use steadfast_core::run::wait_for;
 use steadfast_core::time::{Instant, Timer};
 
 use crate::demand::Demand;
-use crate::line::{Line, Place, Ticket, Turn};
+use crate::line::{Line, Ticket, Turn};
 use crate::lock;
-use crate::sync::{Arc, Mutex};
+use crate::sync::{Arc, Mutex, MutexGuard};
+
+mod acquire;
+mod held;
+
+use acquire::Acquire;
+pub use held::Held;
 
 /// A rate limit that tasks await: first come, first served, however heavy.
 ///
@@ -86,13 +88,8 @@ impl<T: Timer, const K: usize> RateLimit<T, K> {
     /// # Errors
     /// At once, if it can never be had, not before its deadline, or the line is full. Later, if a server's block or
     /// another quota makes it so.
-    pub async fn acquire(&self, demand: impl Into<Demand<K>>) -> Result<Held<'_, T, K>, Refusal> {
-        let mut place = InLine { limit: self, demand: demand.into(), place: None, told: None };
-        // Whoever need not wait, as most, does not set up what it takes to.
-        if let Some(granted) = poll_fn(|cx| Poll::Ready(place.enter(cx))).await? {
-            return Ok(Held::new(place.limit, granted));
-        }
-        wait_for(&place.limit.timer, |cx| place.ask(cx)).await
+    pub fn acquire(&self, demand: impl Into<Demand<K>>) -> impl Future<Output = Result<Held<'_, T, K>, Refusal>> {
+        Acquire::new(self, demand.into())
     }
 
     /// Takes what is demanded without waiting.
@@ -104,7 +101,10 @@ impl<T: Timer, const K: usize> RateLimit<T, K> {
         self.with(|line, now| {
             let later = now + Duration::from_nanos(1);
             let demand = demand.before(demand.deadline.min(later));
-            match line.enter(now, demand)? {
+            if let Some(granted) = line.take_at_once(now, &demand) {
+                return Ok(Held::new(self, granted));
+            }
+            match line.enter(now, demand, None)? {
                 Turn::Granted(granted) => Ok(Held::new(self, granted)),
                 Turn::Wait(place, retry_at) | Turn::WaitForSlot(place, retry_at) => {
                     line.leave(now, Ticket::waiting(place, demand.weights));
@@ -154,147 +154,41 @@ impl<T: Timer, const K: usize> RateLimit<T, K> {
     }
 
     pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Line<K>, Instant) -> R) -> R {
-        let mut line = lock(&self.line);
-        // Read under the lock, so that time does not step back from one thread to the next.
-        let now = self.timer.now();
+        let (mut line, now) = self.lock();
         let result = f(&mut line, now);
-        let (woken, more) = (line.next_woken(), line.has_woken());
-        drop(line);
-        if let Some(due) = woken {
-            due.let_go();
-        }
-        if more {
-            self.let_go_others();
-        }
+        self.unlock(line);
         result
     }
 
-    /// Lets go everybody else who is due, one by one, each after the lock is released.
-    #[cold]
-    fn let_go_others(&self) {
-        let next = || lock(&self.line).next_woken();
-        while let Some(due) = next() {
-            due.let_go();
-        }
-    }
-}
-
-/// Tokens that were acquired. They are spent, unless it is told otherwise.
-///
-/// Dropping it leaves them spent: who does not care about true costs need not keep it. Where a slot is part of the limits,
-/// dropping it frees the slot.
-#[derive(Debug)]
-pub struct Held<'a, T: Timer, const K: usize = 1> {
-    limit: &'a RateLimit<T, K>,
-    /// Not there once it was handed back.
-    granted: Option<Grant<K>>,
-}
-
-impl<'a, T: Timer, const K: usize> Held<'a, T, K> {
-    const fn new(limit: &'a RateLimit<T, K>, granted: Grant<K>) -> Self {
-        Self { limit, granted: Some(granted) }
-    }
-
-    /// Settles with what was used in truth, which may be known only afterwards: what an answer cost in LLM tokens.
-    ///
-    /// If it was less, what has not been refilled in the meantime goes back, and those in line move forward. If it was
-    /// more, the difference is owed, and those in line wait for it.
-    pub fn commit(mut self, used: [u32; K]) {
-        if let Some(granted) = self.granted.take() {
-            self.limit.with(|line, now| line.commit(now, granted, used));
-        }
-    }
-
-    /// Tells how the operation ended that had them.
-    pub(crate) fn finish(mut self, outcome: OutcomeKind) {
-        if let Some(granted) = self.granted.take() {
-            self.limit.with(|line, now| line.finish(now, Ticket::granted(granted), outcome));
-        }
-    }
-
-    /// Gives everything back, because nothing was used.
-    pub fn cancel(self) {
-        self.commit([0; K]);
-    }
-}
-
-impl<T: Timer, const K: usize> Drop for Held<'_, T, K> {
-    fn drop(&mut self) {
-        if let Some(granted) = self.granted.take().filter(Grant::has_slot) {
-            self.limit.with(|line, now| line.abandon(now, Ticket::granted(granted)));
-        }
-    }
-}
-
-/// A place in line that is given back when it is dropped.
-struct InLine<'a, T: Timer, const K: usize> {
-    limit: &'a RateLimit<T, K>,
-    demand: Demand<K>,
-    /// Not there before it waits, and after.
-    place: Option<Place>,
-    /// What it was told on joining, and has not acted on yet.
-    told: Option<Instant>,
-}
-
-impl<'a, T: Timer, const K: usize> InLine<'a, T, K> {
-    /// Joins the line, or takes what is there. If it has to wait, whoever moves it forward finds our waker.
+    /// The line, and what time it is. Whatever puts somebody to wake into the line goes through [`unlock`](Self::unlock).
     #[inline]
-    fn enter(&mut self, cx: &Context<'_>) -> Result<Option<Grant<K>>, Refusal> {
-        self.limit.with(|line, now| match line.enter(now, self.demand)? {
-            Turn::Granted(granted) => Ok(Some(granted)),
-            Turn::Wait(place, until) => {
-                (self.place, self.told) = (Some(place), Some(until));
-                line.leave_waker(place, cx.waker());
-                Ok(None)
-            }
-            Turn::WaitForSlot(place, at_latest) => {
-                (self.place, self.told) = (Some(place), Some(at_latest.min(self.demand.deadline)));
-                line.leave_waker(place, cx.waker());
-                Ok(None)
-            }
-        })
+    fn lock(&self) -> (MutexGuard<'_, Line<K>>, Instant) {
+        let line = lock(&self.line);
+        // Read under the lock, so that time does not step back from one thread to the next.
+        let now = self.timer.now();
+        (line, now)
     }
 
-    /// How the place stands; if it still has to wait, whoever moves it forward finds our waker.
-    fn ask(&mut self, cx: &Context<'_>) -> ControlFlow<Result<Held<'a, T, K>, Refusal>, Instant> {
-        if let Some(until) = self.told.take() {
-            return ControlFlow::Continue(until);
-        }
-        let Self { limit, demand, place, .. } = self;
-        let Some(known) = place.take() else {
-            // Nobody asks before it has joined, nor after it had its answer.
-            return ControlFlow::Break(Err(Refusal::not_yet(None)));
-        };
-        let (turn, now) = limit.with(|line, now| {
-            let turn = line.ask(now, known, demand.weights);
-            if let Ok(Turn::Wait(..) | Turn::WaitForSlot(..)) = turn {
-                line.leave_waker(known, cx.waker());
-            }
-            (turn, now)
-        });
-        match turn {
-            Ok(Turn::Granted(granted)) => ControlFlow::Break(Ok(Held::new(limit, granted))),
-            Ok(Turn::WaitForSlot(known, at_latest)) if now < demand.deadline => {
-                *place = Some(known);
-                ControlFlow::Continue(at_latest.min(demand.deadline))
-            }
-            Ok(Turn::Wait(known, until) | Turn::WaitForSlot(known, until)) => {
-                *place = Some(known);
-                if until < demand.deadline {
-                    ControlFlow::Continue(until)
-                } else {
-                    ControlFlow::Break(Err(Refusal::NotYet { retry_at: until }))
-                }
-            }
-            Err(refusal) => ControlFlow::Break(Err(refusal)),
+    /// Releases the lock, and then lets go everybody who is due.
+    #[inline]
+    fn unlock<'a>(&'a self, line: MutexGuard<'a, Line<K>>) {
+        if line.has_woken() {
+            self.let_go(line);
         }
     }
-}
 
-impl<T: Timer, const K: usize> Drop for InLine<'_, T, K> {
-    fn drop(&mut self) {
-        if let Some(place) = self.place.take() {
-            self.limit.with(|line, now| line.leave(now, Ticket::waiting(place, self.demand.weights)));
+    /// Lets go everybody who is due, one by one, each after the lock is released.
+    fn let_go<'a>(&'a self, mut line: MutexGuard<'a, Line<K>>) {
+        loop {
+            let (due, more) = (line.next_woken(), line.has_woken());
+            drop(line);
+            if let Some(due) = due {
+                due.let_go();
+            }
+            if !more {
+                return;
+            }
+            line = lock(&self.line);
         }
     }
 }

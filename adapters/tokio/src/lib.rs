@@ -47,6 +47,7 @@ impl Default for TokioTimer {
 }
 
 impl Clock for TokioTimer {
+    #[inline]
     fn now(&self) -> Instant {
         Instant::EPOCH + tokio::time::Instant::now().duration_since(self.epoch)
     }

@@ -91,7 +91,8 @@ impl<const K: usize> RateLimits<K> {
     }
 
     /// Takes so many tokens of each limit that are there now, or none of any; to be settled or given back later.
-    #[inline]
+    #[allow(clippy::inline_always)] // See `TokenBucket::try_acquire`.
+    #[inline(always)]
     pub fn reserve_now(&mut self, now: Instant, weights: [u32; K]) -> Option<Reservations<K>> {
         let mut after = [0; K];
         for ((after, limit), weight) in after.iter_mut().zip(&self.limits).zip(weights) {

@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Wake;
+use std::time::Duration;
 
-use steadfast_core::limits::Counts;
+use steadfast_core::concurrency::ConcurrencyLimit;
+use steadfast_core::limits::{Admission, Counts, Learned, Limiter};
+use steadfast_core::outcome::OutcomeKind;
 use steadfast_core::rate_limit::RateLimits;
 
 use super::*;

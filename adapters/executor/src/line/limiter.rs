@@ -1,0 +1,116 @@
+use std::task::Waker;
+
+use steadfast_core::limits::{self, Admission, Learned, Limiter, Woken};
+use steadfast_core::outcome::OutcomeKind;
+use steadfast_core::time::Instant;
+
+use super::queue::Waiter;
+use super::ticket::{Standing, Turn};
+use super::{Kept, Line, Ticket};
+use crate::demand::Demand;
+
+impl<const K: usize> Limiter for Line<K> {
+    type Ticket = Ticket<K>;
+
+    fn join(&mut self, now: Instant, n: u32, priority: u8, deadline: Instant) -> Result<Ticket<K>, limits::Refusal> {
+        let demand = Demand::of(self.limits.weights(n)).with_priority(priority).before(deadline);
+        Ok(Self::join(self, now, demand)?)
+    }
+
+    fn poll(&mut self, now: Instant, ticket: &mut Ticket<K>) -> Admission {
+        let turn = match &ticket.0 {
+            Standing::Granted(_) => return Admission::Granted,
+            Standing::Refused(refusal) => return Admission::Refused((*refusal).into()),
+            Standing::Waiting(place, weights) => self.ask(now, *place, *weights),
+        };
+        match turn {
+            Ok(Turn::Wait(_, until)) => Admission::Wait(until),
+            Ok(Turn::WaitForSlot(_, at_latest)) => Admission::WaitForSlot(at_latest),
+            Ok(Turn::Granted(grant)) => {
+                ticket.0 = Standing::Granted(grant);
+                Admission::Granted
+            }
+            Err(refusal) => {
+                ticket.0 = Standing::Refused(refusal);
+                Admission::Refused(refusal.into())
+            }
+        }
+    }
+
+    fn finish(&mut self, now: Instant, ticket: Ticket<K>, outcome: OutcomeKind) -> Learned {
+        let Standing::Granted(grant) = ticket.0 else {
+            return Learned::NOTHING;
+        };
+        let freed = grant.has_slot();
+        let learned = self.limits.finish_grant(now, grant, outcome);
+        if freed || learned.pace.is_some() {
+            self.go_on(now);
+        }
+        learned
+    }
+
+    fn abandon(&mut self, now: Instant, ticket: Ticket<K>) {
+        if let Standing::Granted(grant) = ticket.0 {
+            let freed = grant.has_slot();
+            self.limits.abandon_grant(grant);
+            if freed {
+                self.go_on(now);
+            }
+        }
+    }
+
+    fn leave(&mut self, now: Instant, ticket: Ticket<K>) {
+        let first = self.waiting.first().map(|first| first.place);
+        let granted = match ticket.0 {
+            Standing::Granted(grant) => Some(grant),
+            Standing::Refused(_) => None,
+            Standing::Waiting(place, _) => match self.waiting.remove(place) {
+                Some(waiter) => {
+                    self.woken.extend(waiter.waker.map(Woken::Forget));
+                    // Those behind it are served earlier now; but the first in line is not, unless it was this.
+                    self.outdated_before = self.next;
+                    if first == Some(place) {
+                        self.wake_first_if_outdated();
+                    }
+                    None
+                }
+                None => self.granted.remove(&place).map(|kept| kept.grant),
+            },
+        };
+        if let Some(grant) = granted {
+            let freed = grant.has_slot();
+            self.limits.give_back(now, grant);
+            if freed {
+                self.go_on(now);
+            } else {
+                self.outdate_and_wake_first();
+            }
+        }
+    }
+
+    /// Takes back what was granted and not asked for since: it would be used before `until`.
+    fn block_until(&mut self, until: Instant) {
+        while let Some((place, Kept { weights, grant, .. })) = self.granted.pop_last() {
+            // As of the latest time that the limits have seen.
+            self.limits.give_back(Instant::EPOCH, grant);
+            self.waiting.insert(Waiter::new(place, weights, until));
+        }
+        self.limits.block_until(until);
+        // Whoever was told an earlier time learns another, which may be too late for it: then it gives up now.
+        self.woken.extend(self.waiting.outdate().into_iter().map(Woken::Wake));
+    }
+
+    fn watch(&mut self, ticket: &Ticket<K>, waker: &Waker) {
+        if let Standing::Waiting(place, _) = ticket.0 {
+            self.leave_waker(place, waker);
+        }
+    }
+
+    fn wake_everybody(&mut self) {
+        self.woken.extend(self.waiting.take_wakers().into_iter().map(Woken::Wake));
+    }
+
+    fn next_woken(&mut self) -> Option<Woken> {
+        self.woken.pop_front()
+    }
+}
