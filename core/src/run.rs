@@ -37,7 +37,6 @@
 //! stay spent, since the server may have seen it.
 
 use core::future::{Future, poll_fn};
-use core::ops::ControlFlow;
 use core::pin::{Pin, pin};
 use core::task::{Context, Poll};
 use core::time::Duration;
@@ -321,37 +320,4 @@ impl<'a, F: Future> Lane<'a, F> {
         self.clear();
         Some(late)
     }
-}
-
-/// Asks until the answer is something else than to wait until some time, and sleeps meanwhile.
-///
-/// `ask` is called at the end of each sleep and whenever the task is woken; to be woken earlier it leaves the waker
-/// where it will be found.
-pub async fn wait_for<T: Timer, R>(timer: &T, mut ask: impl FnMut(&mut Context<'_>) -> ControlFlow<R, Instant>) -> R {
-    let mut sleep = pin!(None);
-    // Tells something only while there is a sleep.
-    let mut sleeps_until = Instant::EPOCH;
-    // Moved into it, everything is stored once: futures of this are in every task that waits.
-    poll_fn(move |cx| {
-        // At most twice: once as woken, and once more if that brought the sleep to its end.
-        for _ in 0..2 {
-            let until = match ask(cx) {
-                ControlFlow::Break(answer) => return Poll::Ready(answer),
-                ControlFlow::Continue(until) => until,
-            };
-            if sleep.is_none() || sleeps_until != until {
-                sleeps_until = until;
-                sleep.set(Some(timer.sleep_until(until)));
-            }
-            let asleep: Option<Pin<&mut T::Sleep>> = sleep.as_mut().as_pin_mut();
-            if asleep.is_some_and(|sleep| sleep.poll(cx).is_pending()) {
-                return Poll::Pending;
-            }
-            sleep.set(None);
-        }
-        // The timer says that the time has come, and the clock that it has not. Let others run meanwhile.
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await
 }

@@ -74,7 +74,7 @@ impl<T: Timer> ConcurrencyLimit<T> {
     /// [`NoSlot::LineFull`] at once; [`NoSlot::NotYet`] when the deadline has passed.
     pub async fn acquire_for(&self, demand: Demand<0>) -> Result<Slot<'_, T>, NoSlot> {
         let held = self.line.acquire(demand).await.map_err(NoSlot::of)?;
-        Ok(Slot { held: Some(held) })
+        Ok(Slot { held })
     }
 
     /// Takes a slot without waiting.
@@ -83,7 +83,7 @@ impl<T: Timer> ConcurrencyLimit<T> {
     /// If none is free, or somebody waits in line for it.
     pub fn try_acquire(&self) -> Result<Slot<'_, T>, NoSlot> {
         let held = self.line.try_acquire(Demand::of([])).map_err(NoSlot::of)?;
-        Ok(Slot { held: Some(held) })
+        Ok(Slot { held })
     }
 
     /// Runs `operation` in a slot of its own; `classify` says how it ended.
@@ -176,24 +176,13 @@ impl std::error::Error for NoSlot {}
 #[derive(Debug)]
 #[must_use = "the slot is free as soon as this is dropped"]
 pub struct Slot<'a, T: Timer> {
-    /// Not there once it was recorded.
-    held: Option<Held<'a, T, 0>>,
+    held: Held<'a, T, 0>,
 }
 
 impl<T: Timer> Slot<'_, T> {
     /// Tells how the operation ended, and frees the slot.
-    pub fn record(mut self, outcome: OutcomeKind) {
-        if let Some(held) = self.held.take() {
-            held.finish(outcome);
-        }
-    }
-}
-
-impl<T: Timer> Drop for Slot<'_, T> {
-    fn drop(&mut self) {
-        if let Some(held) = self.held.take() {
-            held.cancel();
-        }
+    pub fn record(self, outcome: OutcomeKind) {
+        self.held.finish(outcome);
     }
 }
 

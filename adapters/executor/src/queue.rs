@@ -1,19 +1,22 @@
-use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::fmt;
-use std::future::Future;
 use std::num::NonZeroUsize;
-use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::time::Duration;
 
 use event_listener::Event;
-use futures_util::FutureExt;
 use futures_util::future::{Either, select};
 use steadfast_core::time::Timer;
 
 use crate::lock;
 use crate::sync::{Arc, Mutex, MutexGuard};
+
+mod job;
+mod work;
+
+pub use job::NotAccepted;
+use job::Waiting;
+pub use work::Worked;
 
 /// How long a queue that stops waits for workers to notice that its patience is over.
 const GRACE: Duration = Duration::from_millis(100);
@@ -78,71 +81,6 @@ struct State<J> {
     done: usize,
     panicked: usize,
     dropped: usize,
-}
-
-/// A job in line: higher priorities first, and then the order of joining.
-struct Waiting<J> {
-    priority: u8,
-    number: u64,
-    job: J,
-}
-
-impl<J> Ord for Waiting<J> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.priority.cmp(&other.priority).then(other.number.cmp(&self.number))
-    }
-}
-
-impl<J> PartialOrd for Waiting<J> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<J> PartialEq for Waiting<J> {
-    fn eq(&self, other: &Self) -> bool {
-        self.number == other.number
-    }
-}
-
-impl<J> Eq for Waiting<J> {}
-
-/// Why a job was not accepted; it comes back.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum NotAccepted<J> {
-    /// There is no room.
-    Full(J),
-    /// The queue is closed.
-    Closed(J),
-}
-
-impl<J> NotAccepted<J> {
-    /// The job.
-    pub fn into_job(self) -> J {
-        match self {
-            Self::Full(job) | Self::Closed(job) => job,
-        }
-    }
-}
-
-impl<J> fmt::Display for NotAccepted<J> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Full(_) => f.write_str("queue: there is no room for another job"),
-            Self::Closed(_) => f.write_str("queue: it is closed"),
-        }
-    }
-}
-
-impl<J: fmt::Debug> std::error::Error for NotAccepted<J> {}
-
-/// What one worker has done by its end.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Worked {
-    /// How many jobs its handler ended.
-    pub done: usize,
-    /// In how many its handler panicked.
-    pub panicked: usize,
 }
 
 /// What became of all jobs so far.
@@ -247,32 +185,6 @@ impl<J> WorkQueue<J> {
         Ok(())
     }
 
-    /// Does one job after the other, until the queue is closed and empty, or stopped.
-    ///
-    /// A handler that panics loses its own job, and no other. As many workers as are awaited work at once.
-    ///
-    /// Cancel safe: dropped between two jobs it leaves them to other workers; dropped in the middle of one, that one is
-    /// given up, and counted.
-    pub async fn work<F: Future<Output = ()>>(&self, mut handler: impl FnMut(J) -> F) -> Worked {
-        let mut worked = Worked::default();
-        while let Some(job) = self.next_job().await {
-            let mut running = Running { shared: &self.shared, end: End::Dropped };
-            // The handler may panic before it has made its future, or in it.
-            let doing = AssertUnwindSafe(async { handler(job).await }).catch_unwind();
-            running.end = match select(pin!(doing), pin!(self.stopped())).await {
-                Either::Left((Ok(()), _)) => End::Done,
-                Either::Left((Err(_), _)) => End::Panicked,
-                Either::Right(((), _)) => End::Dropped,
-            };
-            match running.end {
-                End::Done => worked.done += 1,
-                End::Panicked => worked.panicked += 1,
-                End::Dropped => {}
-            }
-        }
-        worked
-    }
-
     /// Accepts nothing any more. Workers do what is in line, and then end.
     pub fn close(&self) {
         self.state().closed = true;
@@ -333,74 +245,8 @@ impl<J> WorkQueue<J> {
         Stats { waiting: waiting.len(), running, done, panicked, dropped }
     }
 
-    /// The next job, as soon as there is one; `None` when there will be none.
-    async fn next_job(&self) -> Option<J> {
-        loop {
-            let work = self.shared.work.listen();
-            {
-                let mut state = self.state();
-                if state.stopped {
-                    return None;
-                }
-                if let Some(Waiting { job, .. }) = state.waiting.pop() {
-                    state.running += 1;
-                    drop(state);
-                    self.shared.room.notify_additional(1);
-                    return Some(job);
-                }
-                if state.closed {
-                    return None;
-                }
-            }
-            work.await;
-        }
-    }
-
-    /// Ends when the queue is stopped.
-    async fn stopped(&self) {
-        loop {
-            let stop = self.shared.stop.listen();
-            if self.state().stopped {
-                return;
-            }
-            stop.await;
-        }
-    }
-
     fn state(&self) -> MutexGuard<'_, State<J>> {
         lock(&self.shared.state)
-    }
-}
-
-/// How a job ended.
-#[derive(Clone, Copy)]
-enum End {
-    Done,
-    Panicked,
-    Dropped,
-}
-
-/// A job that is being done.
-struct Running<'a, J> {
-    shared: &'a Shared<J>,
-    end: End,
-}
-
-impl<J> Drop for Running<'_, J> {
-    fn drop(&mut self) {
-        let idle = {
-            let mut state = lock(&self.shared.state);
-            state.running -= 1;
-            match self.end {
-                End::Done => state.done += 1,
-                End::Panicked => state.panicked += 1,
-                End::Dropped => state.dropped += 1,
-            }
-            state.running == 0 && state.waiting.is_empty()
-        };
-        if idle {
-            self.shared.idle.notify(usize::MAX);
-        }
     }
 }
 

@@ -344,26 +344,6 @@ impl Timer for RingsAtOnce<'_> {
 }
 
 #[test]
-fn a_timer_that_rings_early_makes_nothing_early_and_lets_others_run() {
-    let clock = ManualClock::new();
-    let timer = RingsAtOnce(&clock);
-    let mut asked = 0;
-    let mut waiting = pin!(wait_for(&timer, |_| {
-        asked += 1;
-        if clock.now() < Instant::EPOCH + ms(5) {
-            ControlFlow::Continue(Instant::EPOCH + ms(5))
-        } else {
-            ControlFlow::Break(asked)
-        }
-    }));
-    let mut cx = Context::from_waker(Waker::noop());
-    assert!(waiting.as_mut().poll(&mut cx).is_pending());
-    assert!(waiting.as_mut().poll(&mut cx).is_pending());
-    clock.advance(ms(5));
-    assert_eq!(waiting.as_mut().poll(&mut cx), Poll::Ready(5));
-}
-
-#[test]
 fn a_call_whose_timer_rings_early_asks_once_more_and_then_lets_others_run() {
     let (clock, slept) = (ManualClock::new(), Cell::new(0));
     let timer = CountsAndRings(RingsAtOnce(&clock), &slept);
