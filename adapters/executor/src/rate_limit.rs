@@ -192,3 +192,6 @@ impl<T: Timer, const K: usize> RateLimit<T, K> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

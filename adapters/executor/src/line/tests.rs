@@ -154,6 +154,36 @@ fn those_behind_a_leaver_move_forward_and_are_woken_to_learn_it() {
     assert_eq!(ask(&mut line, ms(300), &mut [&mut fourth]), [None]);
 }
 
+/// Who joins at `at` grants this many others, on the way to its place or to what is there.
+#[track_caller]
+fn check_newcomer(line: &mut Line, at: u64, granted: usize, told: Option<u64>) {
+    let mut newcomer = line.join(ms(at), 1.into()).unwrap();
+    assert_eq!(line.granted.len(), granted);
+    assert_eq!(ask(line, ms(at), &mut [&mut newcomer]), [told]);
+}
+
+#[test]
+fn whoever_joins_grants_those_whose_turn_has_come() {
+    let mut line = empty(3);
+    let _first = join(&mut line, 1);
+    check_newcomer(&mut line, 99, 0, Some(200));
+    check_newcomer(&mut line, 100, 1, Some(300));
+
+    // Also where it has come before the time that the first was told.
+    let mut line = empty(3);
+    let heavy = join(&mut line, 3);
+    let _light = join(&mut line, 1);
+    line.leave(ms(150), heavy);
+    check_newcomer(&mut line, 150, 1, Some(200));
+
+    // What nobody asked for is nobody's once it has come in again, though nobody waits.
+    let mut line = empty(1);
+    let _first = join(&mut line, 1);
+    line.serve(ms(100));
+    assert_eq!(line.granted.len(), 1);
+    check_newcomer(&mut line, 200, 0, None);
+}
+
 #[test]
 fn nothing_is_spent_twice_or_lost() {
     let mut line = empty(2);
