@@ -169,8 +169,9 @@ impl<const K: usize> Line<K> {
         self.go_on(now);
     }
 
-    /// Lets another number of attempts be under way at once from now on: see [`ConcurrencyLimit::set_bounds`]. Those who
-    /// wait go by it at once. Without a concurrency limit, nothing changes.
+    /// Lets another number of attempts be under way at once from now on: see
+    /// [`set_bounds`](steadfast_core::concurrency::ConcurrencyLimit::set_bounds). Those who wait go by it at once. Without a
+    /// concurrency limit, nothing changes.
     ///
     /// # Errors
     /// If `min` is zero or above `max`; then nothing changes.
@@ -188,7 +189,7 @@ impl<const K: usize> Line<K> {
         self.go_on(now);
     }
 
-    /// Whether [`next_woken`](Limiter::next_woken) has somebody.
+    /// Whether [`next_woken`](steadfast_core::limits::Limiter::next_woken) has somebody.
     pub(crate) fn has_woken(&self) -> bool {
         !self.woken.is_empty()
     }
