@@ -13,6 +13,8 @@ mod extremes;
 mod faulty_server;
 mod firmware;
 mod hedge;
+#[cfg(target_os = "linux")]
+mod hidden_threads;
 mod limits;
 mod line;
 mod line_changes;
