@@ -1,5 +1,6 @@
 //! One module per subject.
 
+mod adapters;
 mod attacks;
 mod attacks_calls;
 mod backoff_retry;
