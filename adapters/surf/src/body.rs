@@ -73,7 +73,7 @@ impl Body for SurfBody {
             State::Reading { body, left } => {
                 let read = match catch(|| Pin::new(body).poll_read(cx, &mut piece)) {
                     Ok(read) => ready!(read),
-                    Err(panic) => Err(io::Error::other(panic)),
+                    Err(panic) => Err(panic),
                 };
                 match (read, *left) {
                     (Ok(0), Left::Exactly(1..) | Left::Something) => Err(io::ErrorKind::UnexpectedEof.into()),

@@ -22,7 +22,7 @@
 //! | statuses | those that surf knows, others are an error | the same |
 //! | fields that are not ASCII | an error | an error |
 //! | several values of a request's field | sent as they are | joined into one |
-//! | a body that is dropped | closes its connection | closes it when the server's next bytes come |
+//! | what is dropped | closes its connection | closes it when the server's next bytes come, or with the transport |
 //! | threads | that of `async-io`, which also looks up names while the caller waits | libcurl's own, and `async-io`'s |
 //!
 //! # What surf does, and what is done about it here
@@ -34,6 +34,7 @@
 //! - **Its `curl` hands a kept connection's unasked bytes to the next request**, as its answer: whoever can make a server
 //!   say more than it was asked can forge what others read. It also cannot send a request again that found its connection
 //!   closed. So that pool is off as well.
+//! - **Its `curl` asks for leave to send a body**, and waits for it. It does not here.
 //! - **A head that is cut short looks whole** with curl, and has no body. So a body without a length that is empty is an
 //!   error here.
 //! - **A body that is cut short looks whole** with `h1`, and one without a length looks empty. Both are errors here.
@@ -49,14 +50,10 @@
 //! In anything new: `steadfast-hyper` serves smol, and `steadfast-reqwest` tokio. With surf's backends on rustls or hyper
 //! never: the README has the advisories.
 
-use std::any::Any;
-use std::error::Error as StdError;
-use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::task::Poll;
 
 use http::{HeaderName, HeaderValue, Method, Request, Response, header};
@@ -104,6 +101,8 @@ impl SurfTransport {
             .automatic_decompression(false)
             // It would take what a server says unasked on a kept connection for the answer to the next request.
             .connection_cache_size(0)
+            // It would wait a second for the server's leave to send a body. A field without a value is not sent.
+            .default_header(header::EXPECT.as_str(), "")
             .redirect_policy(RedirectPolicy::None)
             // Far above any that works, and well below an attempt's ten seconds, so that what was never sent is known
             // as such and may be repeated.
@@ -229,22 +228,11 @@ fn failed(error: surf::Error) -> TransportError {
     if refused { TransportError::never_sent(source) } else { TransportError::maybe_processed(source) }
 }
 
-/// That surf panicked. Nothing of it is used afterwards.
-#[derive(Clone, Debug)]
-struct Panicked(Arc<str>);
-
-impl fmt::Display for Panicked {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "surf panicked: {}", self.0)
-    }
-}
-
-impl StdError for Panicked {}
-
-fn catch<T>(act: impl FnOnce() -> T) -> Result<T, Panicked> {
-    let message = |panic: Box<dyn Any + Send>| match panic.downcast::<String>() {
-        Ok(message) => Panicked(message.as_str().into()),
-        Err(other) => Panicked(other.downcast_ref().copied().unwrap_or("without saying why").into()),
-    };
-    catch_unwind(AssertUnwindSafe(act)).map_err(message)
+/// A panic of surf's as an error. Nothing of what panicked is used afterwards.
+fn catch<T>(act: impl FnOnce() -> T) -> io::Result<T> {
+    catch_unwind(AssertUnwindSafe(act)).map_err(|panic| {
+        let formatted = panic.downcast_ref::<String>().map(String::as_str);
+        let said = formatted.or(panic.downcast_ref().copied()).unwrap_or("without saying why");
+        io::Error::other(format!("surf panicked: {said}"))
+    })
 }

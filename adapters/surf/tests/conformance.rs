@@ -28,6 +28,7 @@ const OF_CURL: &[Limitation] = &[
     Limitation::ListsInOneField,
     Limitation::HalfHeadIsBrokenBody,
     Limitation::HeadComesWithBody,
+    Limitation::DroppedWithTransport,
 ];
 
 fn transport(curl: bool) -> SurfTransport {

@@ -236,6 +236,14 @@ pub(super) async fn is_kept<S: Stack>(transport: &S::Transport, server: &Scripte
     assert_eq!(server.accepted(), 1);
 }
 
+/// The exchange that was dropped has closed its connection; or it does so when what has the transport is dropped too.
+pub(super) async fn is_closed<S: Stack>(server: &ScriptedServer, has_transport: impl Sized) {
+    if S::has(Limitation::DroppedWithTransport) {
+        drop(has_transport);
+    }
+    assert!(S::comes_true(|| server.open() == 0).await, "a connection is still open");
+}
+
 /// Long enough for a runtime's own tasks to put a connection back, and to notice what the server did to it.
 pub(super) async fn settle<S: Stack>() {
     S::pass(30 * MS).await;

@@ -4,7 +4,7 @@ use steadfast_client::{ApiClient, Error};
 use steadfast_core::pipeline::Pipeline;
 use steadfast_core::retry::Retry;
 
-use super::{End, Limitation, MS, Stack, answer, end, request, start, write};
+use super::{End, Limitation, MS, Stack, answer, end, is_closed, request, start, write};
 use crate::scripted_server::Step::{self, Drain, Pause, Read, ReadHead, Reset};
 
 /// A refused connection is "never sent".
@@ -124,7 +124,7 @@ pub fn stalls_end_with_the_attempt<S: Stack>() {
                 && S::has(Limitation::NoInterimResponses)
                 && matches!(error, Error::Connection { .. });
             assert!(is_ended || matches!(error, Error::AttemptTimeout(_)), "{script:?}: {error}");
-            assert!(S::comes_true(|| server.open() == 0).await, "{script:?}");
+            is_closed::<S>(&server, client).await;
             assert_eq!(server.accepted(), 1, "{script:?}");
         });
     }

@@ -29,6 +29,8 @@ pub enum Limitation {
     /// The head of a response arrives with the first byte of its body, so what breaks before that is no error of the body,
     /// but "may have been processed".
     HeadComesWithBody,
+    /// An exchange that is dropped is over when the server says something more, or when its transport is dropped: not before.
+    DroppedWithTransport,
     /// A head's line is read to its end, however long it is: only the attempt timeout bounds it.
     NoBoundOfLines,
 }
@@ -47,6 +49,7 @@ impl fmt::Display for Limitation {
             Self::NoInterimResponses => "no response after a 1xx",
             Self::NoChunkExtensions => "no extensions of chunks",
             Self::HeadComesWithBody => "a head comes with the first byte of its body",
+            Self::DroppedWithTransport => "what is dropped is closed when the server speaks, or with its transport",
             Self::NoBoundOfLines => "no bound of a head's line but the attempt timeout",
             Self::HalfHeadIsBrokenBody => "a head that is cut short is told as a broken body",
         })

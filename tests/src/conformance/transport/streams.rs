@@ -11,7 +11,7 @@ use http::Request;
 use http_body_util::BodyExt;
 use steadfast_client::{RequestBody, Transport};
 
-use super::{End, MS, OK, Stack, answer, end, request, start, write};
+use super::{End, MS, OK, Stack, answer, end, is_closed, request, start, write};
 use crate::scripted_server::Step::{self, Drain, Pause, Read, ReadHead};
 
 type Part = Result<Bytes, &'static str>;
@@ -104,7 +104,7 @@ pub fn a_body_that_stalls_is_dropped_with_its_exchange<S: Stack>() {
             });
             assert!(S::comes_true(|| server.requests().len() == 1).await);
             drop(sending);
-            assert!(S::comes_true(|| server.open() == 0).await, "{first:?}");
+            is_closed::<S>(&server, transport).await;
         });
     }
 }
@@ -126,7 +126,7 @@ pub fn a_body_is_not_read_ahead_of_what_is_sent<S: Stack>() {
         let asked = asked.load(Ordering::SeqCst);
         assert!(asked < 400, "{asked} parts of 64 KiB");
         drop(sending);
-        assert!(S::comes_true(|| server.open() == 0).await);
+        is_closed::<S>(&server, transport).await;
     });
 }
 
