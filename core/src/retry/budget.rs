@@ -82,6 +82,7 @@ use crate::time::Instant;
 
 mod adaptive;
 mod in_flight;
+mod other;
 mod quota;
 mod ratio;
 #[cfg(test)]
@@ -105,10 +106,7 @@ pub struct Budget {
 enum Kind {
     Unlimited,
     Ratio(ratio::Ratio),
-    Quota(quota::Quota),
-    InFlight(in_flight::InFlight),
-    Throttle(throttle::Throttle),
-    Adaptive(adaptive::Adaptive),
+    Other(other::Other),
 }
 
 /// Why another attempt is made.
@@ -237,9 +235,8 @@ impl Budget {
     /// Of [`Budget::adaptive`] alone: the server accepts so few calls that this one is not sent.
     pub fn begin(&mut self, now: Instant, entropy: u64) -> Result<Charge, Exhausted> {
         match &mut self.kind {
-            Kind::Unlimited | Kind::Ratio(_) | Kind::Quota(_) | Kind::Throttle(_) => Ok(Charge::nothing(now)),
-            Kind::InFlight(in_flight) => Ok(in_flight.begin(now)),
-            Kind::Adaptive(adaptive) => adaptive.request(now, entropy),
+            Kind::Unlimited | Kind::Ratio(_) => Ok(Charge::nothing(now)),
+            Kind::Other(other) => (other.does.begin)(&mut other.kind, now, entropy),
         }
     }
 
@@ -254,24 +251,16 @@ impl Budget {
             // The server is well, and the limits hold everybody until when it said.
             Kind::Ratio(_) if cause == Cause::ToldWhen => Ok(Charge::nothing(now)),
             Kind::Ratio(ratio) => ratio.withdraw(now),
-            Kind::Quota(quota) => Ok(Charge { at: now, paid: quota.withdraw(cause)? }),
-            Kind::InFlight(in_flight) => in_flight.withdraw(now),
-            Kind::Throttle(throttle) => throttle.check().map(|()| Charge::nothing(now)),
-            Kind::Adaptive(adaptive) => adaptive.request(now, entropy),
+            Kind::Other(other) => (other.does.withdraw)(&mut other.kind, now, entropy, cause),
         }
     }
 
     /// Tells how an attempt ended.
     pub fn record(&mut self, now: Instant, charge: Charge, outcome: OutcomeKind) {
-        let answered = matches!(outcome, OutcomeKind::Success | OutcomeKind::Permanent);
         match &mut self.kind {
-            Kind::Unlimited => {}
-            Kind::InFlight(in_flight) => in_flight.end(now, charge),
-            Kind::Throttle(throttle) => throttle.record(outcome),
-            Kind::Ratio(ratio) if answered => ratio.succeeded(now),
-            Kind::Quota(quota) if answered => quota.succeeded(charge.paid),
-            Kind::Adaptive(adaptive) if answered => adaptive.accepted(now, &charge),
-            Kind::Ratio(_) | Kind::Quota(_) | Kind::Adaptive(_) => {}
+            Kind::Ratio(ratio) if is_answer(outcome) => ratio.succeeded(now),
+            Kind::Unlimited | Kind::Ratio(_) => {}
+            Kind::Other(other) => (other.does.record)(&mut other.kind, now, charge, outcome),
         }
     }
 
@@ -279,20 +268,17 @@ impl Budget {
     /// seen it, and it says nothing about the server.
     pub fn abandon(&mut self, now: Instant, charge: Charge) {
         match &mut self.kind {
-            Kind::Unlimited | Kind::Ratio(_) | Kind::Quota(_) | Kind::Throttle(_) => {}
-            Kind::InFlight(in_flight) => in_flight.end(now, charge),
-            Kind::Adaptive(adaptive) => adaptive.forget(now, &charge),
+            Kind::Unlimited | Kind::Ratio(_) => {}
+            Kind::Other(other) => (other.does.abandon)(&mut other.kind, now, charge),
         }
     }
 
     /// Gives back what was taken for an attempt that was never started.
     pub fn refund(&mut self, now: Instant, charge: Charge) {
         match &mut self.kind {
-            Kind::Unlimited | Kind::Throttle(_) => {}
+            Kind::Unlimited => {}
             Kind::Ratio(ratio) => ratio.refund(now, charge),
-            Kind::Quota(quota) => quota.refund(charge.paid),
-            Kind::InFlight(in_flight) => in_flight.end(now, charge),
-            Kind::Adaptive(adaptive) => adaptive.forget(now, &charge),
+            Kind::Other(other) => (other.does.refund)(&mut other.kind, now, charge),
         }
     }
 }
@@ -303,10 +289,7 @@ impl fmt::Display for Budget {
         match &self.kind {
             Kind::Unlimited => f.write_str("unlimited"),
             Kind::Ratio(ratio) => ratio.fmt(f),
-            Kind::Quota(quota) => quota.fmt(f),
-            Kind::InFlight(in_flight) => in_flight.fmt(f),
-            Kind::Throttle(throttle) => throttle.fmt(f),
-            Kind::Adaptive(adaptive) => adaptive.fmt(f),
+            Kind::Other(other) => other.fmt(f),
         }
     }
 }
@@ -316,6 +299,11 @@ impl Default for Budget {
     fn default() -> Self {
         RatioBuilder::DEFAULT.unchecked()
     }
+}
+
+/// Whether the server did its work.
+const fn is_answer(outcome: OutcomeKind) -> bool {
+    matches!(outcome, OutcomeKind::Success | OutcomeKind::Permanent)
 }
 
 /// Refuses a window that cannot be cut into ten slices with any meaning.

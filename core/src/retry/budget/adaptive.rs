@@ -1,8 +1,10 @@
 use core::fmt;
 use core::time::Duration;
 
+use super::other::{Does, OtherKind, Spend};
 use super::window::Window;
-use super::{Budget, Charge, Exhausted, Kind, Paid};
+use super::{Budget, Cause, Charge, Exhausted, Paid, is_answer};
+use crate::outcome::OutcomeKind;
 use crate::settings::{InvalidSetting, first, within};
 use crate::time::Instant;
 
@@ -54,7 +56,10 @@ impl AdaptiveBuilder {
             within("multiplier_percent", multiplier_percent, (100, u32::MAX), "at least 100"),
             super::long_enough("window", window),
         ]) {
-            Ok(()) => Ok(Budget { kind: Kind::Adaptive(Adaptive { multiplier_percent, window: Window::new(window) }) }),
+            Ok(()) => {
+                let adaptive = Adaptive { multiplier_percent, window: Window::new(window) };
+                Ok(Budget::other(OtherKind::Adaptive(adaptive), &const { Does::what::<Adaptive>() }))
+            }
             Err(error) => Err(error),
         }
     }
@@ -67,8 +72,15 @@ impl fmt::Display for Adaptive {
     }
 }
 
-impl Adaptive {
-    pub(super) fn request(&mut self, now: Instant, entropy: u64) -> Result<Charge, Exhausted> {
+impl Spend for Adaptive {
+    fn of(kind: &mut OtherKind) -> Option<&mut Self> {
+        match kind {
+            OtherKind::Adaptive(adaptive) => Some(adaptive),
+            OtherKind::Quota(_) | OtherKind::InFlight(_) | OtherKind::Throttle(_) => None,
+        }
+    }
+
+    fn begin(&mut self, now: Instant, entropy: u64) -> Result<Charge, Exhausted> {
         let (requests, accepts) = self.window.sums(now);
         let asked = &mut self.window.now(now).whole;
         *asked = asked.saturating_add(1);
@@ -81,14 +93,25 @@ impl Adaptive {
         Ok(Charge { at: self.window.time_of(now), paid: Paid::Nothing })
     }
 
-    pub(super) fn accepted(&mut self, now: Instant, charge: &Charge) {
+    fn withdraw(&mut self, now: Instant, entropy: u64, _cause: Cause) -> Result<Charge, Exhausted> {
+        self.begin(now, entropy)
+    }
+
+    fn record(&mut self, now: Instant, charge: Charge, outcome: OutcomeKind) {
+        if !is_answer(outcome) {
+            return;
+        }
         if let Some(tally) = self.window.then(now, charge.at) {
             tally.part = tally.part.saturating_add(1);
         }
     }
 
-    /// An attempt was never made, or given up: it says nothing about the server.
-    pub(super) fn forget(&mut self, now: Instant, charge: &Charge) {
+    fn abandon(&mut self, now: Instant, charge: Charge) {
+        self.refund(now, charge);
+    }
+
+    /// It was never made, or given up: it says nothing about the server.
+    fn refund(&mut self, now: Instant, charge: Charge) {
         if let Some(tally) = self.window.then(now, charge.at) {
             tally.whole = tally.whole.saturating_sub(1);
         }

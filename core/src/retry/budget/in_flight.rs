@@ -2,8 +2,10 @@ use core::cmp;
 use core::fmt;
 use core::time::Duration;
 
+use super::other::{Does, OtherKind, Spend};
 use super::window::Window;
-use super::{Budget, Charge, Exhausted, Kind, Paid};
+use super::{Budget, Cause, Charge, Exhausted, Paid};
+use crate::outcome::OutcomeKind;
 use crate::settings::{InvalidSetting, first, within};
 use crate::time::Instant;
 
@@ -61,7 +63,8 @@ impl InFlightBuilder {
         let Self { percent, min_retries, lease } = self;
         match first([within("percent", percent, (1, 100), "from 1 to 100"), super::long_enough("lease", lease)]) {
             Ok(()) => {
-                Ok(Budget { kind: Kind::InFlight(InFlight { percent, min_retries, window: Window::new(lease) }) })
+                let in_flight = InFlight { percent, min_retries, window: Window::new(lease) };
+                Ok(Budget::other(OtherKind::InFlight(in_flight), &const { Does::what::<InFlight>() }))
             }
             Err(error) => Err(error),
         }
@@ -79,25 +82,46 @@ impl fmt::Display for InFlight {
     }
 }
 
-impl InFlight {
-    pub(super) fn begin(&mut self, now: Instant) -> Charge {
-        let tally = self.window.now(now);
-        tally.whole = tally.whole.saturating_add(1);
-        Charge { at: self.window.time_of(now), paid: Paid::Nothing }
+impl Spend for InFlight {
+    fn of(kind: &mut OtherKind) -> Option<&mut Self> {
+        match kind {
+            OtherKind::InFlight(in_flight) => Some(in_flight),
+            OtherKind::Quota(_) | OtherKind::Throttle(_) | OtherKind::Adaptive(_) => None,
+        }
     }
 
-    pub(super) fn withdraw(&mut self, now: Instant) -> Result<Charge, Exhausted> {
+    fn begin(&mut self, now: Instant, _entropy: u64) -> Result<Charge, Exhausted> {
+        let tally = self.window.now(now);
+        tally.whole = tally.whole.saturating_add(1);
+        Ok(Charge { at: self.window.time_of(now), paid: Paid::Nothing })
+    }
+
+    fn withdraw(&mut self, now: Instant, entropy: u64, _cause: Cause) -> Result<Charge, Exhausted> {
         let (attempts, retries) = self.window.sums(now);
         if retries >= cmp::max(u64::from(self.min_retries), attempts * u64::from(self.percent) / 100) {
             return Err(Exhausted { retry_at: None });
         }
         let tally = self.window.now(now);
         tally.part = tally.part.saturating_add(1);
-        Ok(Charge { paid: Paid::Tokens(1), ..self.begin(now) })
+        Ok(Charge { paid: Paid::Tokens(1), ..self.begin(now, entropy)? })
     }
 
+    fn record(&mut self, now: Instant, charge: Charge, _outcome: OutcomeKind) {
+        self.end(now, charge);
+    }
+
+    fn abandon(&mut self, now: Instant, charge: Charge) {
+        self.end(now, charge);
+    }
+
+    fn refund(&mut self, now: Instant, charge: Charge) {
+        self.end(now, charge);
+    }
+}
+
+impl InFlight {
     /// An attempt is no longer under way, however that came.
-    pub(super) fn end(&mut self, now: Instant, Charge { at, paid }: Charge) {
+    fn end(&mut self, now: Instant, Charge { at, paid }: Charge) {
         if let Some(tally) = self.window.then(now, at) {
             tally.whole = tally.whole.saturating_sub(1);
             if paid != Paid::Nothing {

@@ -1,8 +1,11 @@
 use core::cmp;
 use core::fmt;
 
-use super::{Budget, Cause, Exhausted, Kind, Paid};
+use super::other::{Does, OtherKind, Spend};
+use super::{Budget, Cause, Charge, Exhausted, Paid, is_answer};
+use crate::outcome::OutcomeKind;
 use crate::settings::{InvalidSetting, at_least_one, at_most, first};
+use crate::time::Instant;
 
 /// Settings of a [`Budget::quota`]: the retry quota of the AWS SDKs' standard mode.
 ///
@@ -102,7 +105,8 @@ impl QuotaBuilder {
     }
 
     pub(super) const fn unchecked(self) -> Budget {
-        Budget { kind: Kind::Quota(Quota { settings: self, tokens: self.capacity }) }
+        let quota = Quota { settings: self, tokens: self.capacity };
+        Budget::other(OtherKind::Quota(quota), &const { Does::what::<Quota>() })
     }
 
     const fn cost(&self, cause: Cause) -> u32 {
@@ -124,33 +128,48 @@ impl fmt::Display for Quota {
     }
 }
 
-impl Quota {
-    pub(super) const fn withdraw(&mut self, cause: Cause) -> Result<Paid, Exhausted> {
+impl Spend for Quota {
+    fn of(kind: &mut OtherKind) -> Option<&mut Self> {
+        match kind {
+            OtherKind::Quota(quota) => Some(quota),
+            OtherKind::InFlight(_) | OtherKind::Throttle(_) | OtherKind::Adaptive(_) => None,
+        }
+    }
+
+    fn begin(&mut self, now: Instant, _entropy: u64) -> Result<Charge, Exhausted> {
+        Ok(Charge::nothing(now))
+    }
+
+    fn withdraw(&mut self, now: Instant, _entropy: u64, cause: Cause) -> Result<Charge, Exhausted> {
         let cost = self.settings.cost(cause);
         match self.tokens.checked_sub(cost) {
             Some(left) => {
                 self.tokens = left;
-                Ok(Paid::Tokens(cost))
+                Ok(Charge { at: now, paid: Paid::Tokens(cost) })
             }
             None => Err(Exhausted { retry_at: None }),
         }
     }
 
-    pub(super) fn succeeded(&mut self, paid: Paid) {
-        let gain = match paid {
-            Paid::Tokens(cost) => cost,
-            Paid::Nothing | Paid::BySuccesses | Paid::ByReserve => self.settings.success_gain,
-        };
-        self.add(gain);
+    fn record(&mut self, _now: Instant, charge: Charge, outcome: OutcomeKind) {
+        match charge.paid {
+            _ if !is_answer(outcome) => {}
+            Paid::Tokens(cost) => self.add(cost),
+            Paid::Nothing | Paid::BySuccesses | Paid::ByReserve => self.add(self.settings.success_gain),
+        }
     }
 
-    pub(super) fn refund(&mut self, paid: Paid) {
-        match paid {
+    fn abandon(&mut self, _now: Instant, _charge: Charge) {}
+
+    fn refund(&mut self, _now: Instant, charge: Charge) {
+        match charge.paid {
             Paid::Tokens(cost) => self.add(cost),
             Paid::Nothing | Paid::BySuccesses | Paid::ByReserve => {}
         }
     }
+}
 
+impl Quota {
     fn add(&mut self, tokens: u32) {
         self.tokens = cmp::min(self.settings.capacity, self.tokens.saturating_add(tokens));
     }

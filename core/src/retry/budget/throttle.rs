@@ -1,9 +1,11 @@
 use core::cmp;
 use core::fmt;
 
-use super::{Budget, Exhausted, Kind};
+use super::other::{Does, OtherKind, Spend};
+use super::{Budget, Cause, Charge, Exhausted};
 use crate::outcome::OutcomeKind;
 use crate::settings::{InvalidSetting, at_least_one, first, within};
+use crate::time::Instant;
 
 /// Settings of a [`Budget::throttle`]: gRPC's retry throttling (proposal A6, "Throttling Retry Attempts and Hedged RPCs").
 ///
@@ -56,7 +58,8 @@ impl ThrottleBuilder {
         ]) {
             Ok(()) => {
                 let max = max_tokens * TOKEN;
-                Ok(Budget { kind: Kind::Throttle(Throttle { max, gain, tokens: max }) })
+                let throttle = Throttle { max, gain, tokens: max };
+                Ok(Budget::other(OtherKind::Throttle(throttle), &const { Does::what::<Throttle>() }))
             }
             Err(error) => Err(error),
         }
@@ -72,12 +75,27 @@ impl fmt::Display for Throttle {
     }
 }
 
-impl Throttle {
-    pub(super) const fn check(&self) -> Result<(), Exhausted> {
-        if self.tokens > self.max / 2 { Ok(()) } else { Err(Exhausted { retry_at: None }) }
+impl Spend for Throttle {
+    fn of(kind: &mut OtherKind) -> Option<&mut Self> {
+        match kind {
+            OtherKind::Throttle(throttle) => Some(throttle),
+            OtherKind::Quota(_) | OtherKind::InFlight(_) | OtherKind::Adaptive(_) => None,
+        }
     }
 
-    pub(super) fn record(&mut self, outcome: OutcomeKind) {
+    fn begin(&mut self, now: Instant, _entropy: u64) -> Result<Charge, Exhausted> {
+        Ok(Charge::nothing(now))
+    }
+
+    fn withdraw(&mut self, now: Instant, _entropy: u64, _cause: Cause) -> Result<Charge, Exhausted> {
+        if self.tokens > self.max / 2 { Ok(Charge::nothing(now)) } else { Err(Exhausted { retry_at: None }) }
+    }
+
+    fn abandon(&mut self, _now: Instant, _charge: Charge) {}
+
+    fn refund(&mut self, _now: Instant, _charge: Charge) {}
+
+    fn record(&mut self, _now: Instant, _charge: Charge, outcome: OutcomeKind) {
         self.tokens = match outcome {
             OutcomeKind::Success => cmp::min(self.max, self.tokens.saturating_add(self.gain)),
             OutcomeKind::Transient | OutcomeKind::Throttled => self.tokens.saturating_sub(TOKEN),
