@@ -65,9 +65,6 @@ impl<T> Run<T> {
             report(breaker.record(now, entropy, permit, kind), Some(kind), events);
         }
         pipeline.budget.record(now, self.charge, kind);
-        if let (OutcomeKind::Success | OutcomeKind::Permanent, Some(hedge)) = (kind, &mut pipeline.hedge) {
-            hedge.record(now - self.started);
-        }
         let learned = pipeline.limits.finish(now, self.ticket, kind);
         if let concurrency::Recorded::Changed { from, to } = learned.concurrency {
             events.push(Event::ConcurrencyLimitChanged { from, to });

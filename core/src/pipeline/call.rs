@@ -308,6 +308,7 @@ impl<T, H: MayHedge> Call<T, H> {
             return;
         };
         events.push(event);
+        self.learn_from(&run, now, &outcome, pipeline);
         let held_until = run.conclude(now, entropy, &outcome, pipeline, events);
         if outcome.is_success() {
             self.learn_from_loser(now, pipeline);

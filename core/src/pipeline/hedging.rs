@@ -150,6 +150,15 @@ impl<T, H: MayHedge> Call<T, H> {
         }
     }
 
+    /// Learns how long an attempt took, if it was answered.
+    pub(super) fn learn_from<L>(&self, run: &Run<T>, now: Instant, outcome: &Outcome, pipeline: &mut Pipeline<L>) {
+        if let (Some(_), OutcomeKind::Success | OutcomeKind::Permanent, Some(hedge)) =
+            (H::of(&self.hedging), outcome.kind(), &mut pipeline.hedge)
+        {
+            hedge.record(now - run.started);
+        }
+    }
+
     /// Learns from the attempt that was slower, if there were two.
     pub(super) fn learn_from_loser<L>(&self, now: Instant, pipeline: &mut Pipeline<L>) {
         if let (Some(_), Stage::Running(loser), Some(hedge)) = (H::of(&self.hedging), &self.stage, &mut pipeline.hedge)
