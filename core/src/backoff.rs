@@ -47,7 +47,7 @@ use core::fmt;
 use core::time::Duration;
 
 use crate::settings::{InvalidSetting, at_least_as_long, at_least_one, first, positive};
-use crate::time::saturating_nanos;
+use crate::time::{grown, saturating_nanos};
 
 #[cfg(test)]
 mod tests;
@@ -159,7 +159,7 @@ impl Backoff {
             Growth::Constant => 1,
             Growth::Linear => u64::from(cmp::max(retry, 1)),
             Growth::Fibonacci => fibonacci(retry),
-            Growth::Exponential { factor } => u64::from(factor).saturating_pow(retry.saturating_sub(1)),
+            Growth::Exponential { factor } => return grown(self.base, factor, retry.saturating_sub(1), self.cap),
         };
         cmp::min(self.cap, self.base.saturating_mul(times))
     }

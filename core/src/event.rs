@@ -160,7 +160,8 @@ impl Events {
         Self { events: [None; 8], count: 0 }
     }
 
-    #[inline]
+    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))] // Events are large to pass.
     pub(crate) fn push(&mut self, event: Event) {
         if let Some(free) = self.events.get_mut(self.count) {
             *free = Some(event);

@@ -159,7 +159,8 @@ impl Sub for Instant {
     type Output = Duration;
 
     /// How long after `earlier` this instant is; zero if it is not after it.
-    #[inline]
+    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     fn sub(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
@@ -180,6 +181,24 @@ impl fmt::Display for Instant {
 #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
 pub(crate) const fn saturating_nanos(duration: Duration) -> u64 {
     duration.as_secs().saturating_mul(1_000_000_000).saturating_add(duration.subsec_nanos() as u64)
+}
+
+/// `time` times `factor`, so many times over, at most `cap`.
+///
+/// Not by a power, which takes more code than this on a processor of 32 bits. It ends after 64 steps at most.
+pub(crate) const fn grown(time: u64, factor: u32, times: u32, cap: u64) -> u64 {
+    let (mut grown, mut left) = (time, times);
+    while left > 0 && factor > 1 && grown < cap {
+        grown = grown.saturating_mul(factor as u64);
+        left -= 1;
+    }
+    if grown < cap { grown } else { cap }
+}
+
+/// The part of a number that `of_2_to_32` is of 2³², rounded down. Exact, and in 64 bits.
+pub(crate) const fn part(number: u64, of_2_to_32: u64) -> u64 {
+    let (high, low) = (number >> 32, number & u32::MAX as u64);
+    (high * of_2_to_32) + ((low * of_2_to_32) >> 32)
 }
 
 /// Where an adapter says what time it is.

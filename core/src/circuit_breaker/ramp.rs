@@ -1,4 +1,4 @@
-use crate::time::Instant;
+use crate::time::{Instant, part};
 
 use super::after;
 
@@ -39,10 +39,8 @@ impl Ramp {
         }
         let begun = now.max(self.since);
         // Of the ramp, and not until its end, which may lie beyond the end of the clock.
-        let left = u128::from(over).saturating_sub((begun - self.since).as_nanos());
-        let missing = u128::from(ALL - u64::from(self.credit));
-        #[allow(clippy::cast_possible_truncation)] // Less than `left`, which is a difference of instants.
-        let wait = (left.wrapping_mul(missing) >> 32) as u64;
+        let left = over.saturating_sub(begun.as_nanos().saturating_sub(self.since.as_nanos()));
+        let wait = part(left, ALL - u64::from(self.credit));
         // The share is rounded down, by less than this part of the ramp.
         let wait = wait.saturating_add(over >> 30).saturating_add(1);
         Some(after(begun, wait).min(end))
@@ -58,12 +56,11 @@ impl Ramp {
 
     /// The share of calls that are admitted at `now`. Never nothing, or the first would not be.
     fn share(&self, now: Instant, over: u64) -> u64 {
-        let elapsed = (now - self.since).as_nanos();
+        let elapsed = now.as_nanos().saturating_sub(self.since.as_nanos());
         // In units of so many nanoseconds that the ramp has at most 2³² of them: a division of 64 bits does then, which
         // is what small processors can do.
         let units = 32_u32.saturating_sub(over.leading_zeros());
-        #[allow(clippy::cast_possible_truncation)] // A difference of instants.
-        let elapsed = (elapsed as u64).min(over) >> units;
+        let elapsed = elapsed.min(over) >> units;
         ((elapsed << 32) / (over >> units).max(1)).clamp(1, ALL)
     }
 }

@@ -5,7 +5,7 @@ use core::time::Duration;
 use crate::settings::{
     InvalidSetting, at_least_as_long, at_least_one, at_most, at_most_as_long, first, positive, within,
 };
-use crate::time::{Instant, saturating_nanos};
+use crate::time::{Instant, grown, part, saturating_nanos};
 
 use super::probes::MOST_PROBES;
 use super::window::{MOST_CALLS, MOST_MINIMUM, Shape};
@@ -64,14 +64,11 @@ impl Settings {
     /// drawn below it: those who failed together would otherwise come back together just when it matters most.
     pub(super) fn open_time(&self, opening: u16, dice: u32) -> u64 {
         let (shortest, longest) = self.open_times(opening);
-        #[allow(clippy::cast_possible_truncation)] // Less than the difference of the two.
-        let drawn = ((u128::from(longest - shortest) * u128::from(dice)) >> 32) as u64;
-        shortest + drawn
+        shortest + part(longest - shortest, u64::from(dice))
     }
 
     fn open_times(&self, opening: u16) -> (u64, u64) {
-        let growth = u64::from(self.open_factor).saturating_pow(u32::from(opening.saturating_sub(1)));
-        let time = cmp::min(self.open_cap, self.open_for.saturating_mul(growth));
+        let time = grown(self.open_for, self.open_factor, u32::from(opening.saturating_sub(1)), self.open_cap);
         let percent = u64::from(self.open_jitter);
         let spread = time / 100 * percent + time % 100 * percent / 100;
         let longest = cmp::min(self.open_cap, time.saturating_add(spread));

@@ -80,11 +80,11 @@ pub(super) enum Sliding {
     Time(Tenths),
 }
 
-/// A bit for each call. (Of two halves, since a `u128` would make the whole breaker as picky about its address.)
+/// A bit for each call, in words that every processor shifts at once.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ring {
-    failed: [u64; 2],
-    slow: [u64; 2],
+    failed: [u32; 4],
+    slow: [u32; 4],
     /// Where the next call goes, which is where the oldest one is.
     next: u8,
 }
@@ -137,7 +137,8 @@ impl Sliding {
                 let mut samples = [0, 0];
                 for age in (0..u64::from(sum.calls)).rev() {
                     // The newest is the one before `next`.
-                    let sample = ring.at((u64::from(ring.next) + width - 1 - age) % width);
+                    #[allow(clippy::cast_possible_truncation)] // The width is at most 128.
+                    let sample = ring.at(((u64::from(ring.next) + width - 1 - age) % width) as u8);
                     samples[0] = samples[0] << 1 | u128::from(sample.failed);
                     samples[1] = samples[1] << 1 | u128::from(sample.slow);
                 }
@@ -191,32 +192,37 @@ impl Tally {
 }
 
 impl Ring {
-    const NONE: Self = Self { failed: [0; 2], slow: [0; 2], next: 0 };
+    const NONE: Self = Self { failed: [0; 4], slow: [0; 4], next: 0 };
 
     #[inline]
     pub(super) fn note(&mut self, sum: &mut Tally, width: u64, sample: Sample) {
-        let place = u64::from(self.next);
+        let place = self.next;
         // While the ring fills, what is at the place are the zeros that it began with.
         let oldest = self.at(place);
         self.put(place, sample);
         sum.calls += u32::from(u64::from(sum.calls) < width);
         sum.failures = sum.failures + u32::from(sample.failed) - u32::from(oldest.failed);
         sum.slow = sum.slow + u32::from(sample.slow) - u32::from(oldest.slow);
-        self.next = if place + 1 >= width { 0 } else { self.next + 1 };
+        self.next = if u64::from(place) + 1 >= width { 0 } else { place + 1 };
     }
 
     #[inline]
-    fn at(&self, place: u64) -> Sample {
-        let (half, bit) = (usize::from(place & 64 != 0), place & 63);
-        Sample { failed: self.failed[half] >> bit & 1 == 1, slow: self.slow[half] >> bit & 1 == 1 }
+    fn at(&self, place: u8) -> Sample {
+        let (word, bit) = Self::word_and_bit(place);
+        Sample { failed: self.failed[word] >> bit & 1 == 1, slow: self.slow[word] >> bit & 1 == 1 }
     }
 
     #[inline]
-    fn put(&mut self, place: u64, sample: Sample) {
-        let (half, bit) = (usize::from(place & 64 != 0), place & 63);
+    fn put(&mut self, place: u8, sample: Sample) {
+        let (word, bit) = Self::word_and_bit(place);
         let others = !(1 << bit);
-        self.failed[half] = self.failed[half] & others | u64::from(sample.failed) << bit;
-        self.slow[half] = self.slow[half] & others | u64::from(sample.slow) << bit;
+        self.failed[word] = self.failed[word] & others | u32::from(sample.failed) << bit;
+        self.slow[word] = self.slow[word] & others | u32::from(sample.slow) << bit;
+    }
+
+    #[inline]
+    fn word_and_bit(place: u8) -> (usize, u8) {
+        (usize::from(place >> 5 & 3), place & 31)
     }
 }
 

@@ -188,13 +188,15 @@ impl Quota {
     /// How many units have passed at `now`, the one under way not counted.
     ///
     /// Where there are more than the state can count, time stands still, and nothing is admitted any more.
-    #[inline]
+    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub(super) fn units_passed(&self, now: Instant) -> u64 {
         at_most_u64((u128::from(now.as_nanos()) * u128::from(self.pace)) >> PACE_BITS)
     }
 
     /// How many units have passed at `now`, the one under way counted: what starts now counts from its end.
-    #[inline]
+    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub(super) fn units_begun(&self, now: Instant) -> u64 {
         at_most_u64((u128::from(now.as_nanos()) * u128::from(self.pace) + ((1 << PACE_BITS) - 1)) >> PACE_BITS)
     }
