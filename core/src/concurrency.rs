@@ -268,9 +268,15 @@ impl ConcurrencyLimit {
     /// While as many calls are in flight as may be, or more.
     pub fn try_acquire(&mut self, now: Instant) -> Result<Permit, Refusal> {
         self.check(now)?;
+        Ok(self.take(now))
+    }
+
+    /// Takes the slot that [`check`](Self::check) has found free at `now`.
+    #[inline]
+    pub(crate) fn take(&mut self, now: Instant) -> Permit {
         let generation = self.slots.take();
         self.round.peak = cmp::max(self.round.peak, self.in_flight());
-        Ok(Permit { started: now, epoch: self.epoch, generation })
+        Permit { started: now, epoch: self.epoch, generation }
     }
 
     /// Tells how an admitted call ended, and frees its slot.
@@ -283,6 +289,8 @@ impl ConcurrencyLimit {
             return Recorded::Noted;
         }
         match outcome {
+            // What its calls show would change nothing.
+            OutcomeKind::Success if self.control.is_fixed() => Recorded::Noted,
             OutcomeKind::Success => self.succeeded(now - permit.started),
             OutcomeKind::Transient | OutcomeKind::Throttled => {
                 self.correct(self.limit(), self.control.after_failure(self.estimate))

@@ -229,7 +229,7 @@ impl<const K: usize> Limits<K> {
     /// Takes the slot that was looked for.
     #[inline]
     fn take_slot(&mut self, now: Instant, grant: &mut Grant<K>) {
-        grant.permit = self.concurrency.as_mut().and_then(|limit| limit.try_acquire(now).ok());
+        grant.permit = self.concurrency.as_mut().map(|limit| limit.take(now));
     }
 
     #[inline]

@@ -95,6 +95,14 @@ pub enum LastAttempt<R> {
     TimedOut,
 }
 
+impl<S, T, O> Clone for Runner<'_, S, T, O> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S, T, O> Copy for Runner<'_, S, T, O> {}
+
 impl<S, T, O, L> Runner<'_, S, T, O>
 where
     S: Share<State = Pipeline<L>>,
@@ -110,7 +118,7 @@ where
     /// # Errors
     /// When no further attempt is made, with the reason and what the last attempt returned.
     pub async fn call<R, F>(
-        &self,
+        self,
         options: CallOptions,
         entropy: impl FnMut() -> u64,
         classify: impl Fn(&R) -> Outcome,
@@ -119,8 +127,10 @@ where
     where
         F: Future<Output = R>,
     {
-        let only = pin!(None);
-        self.run::<R, F, Unhedged>(options, entropy, classify, attempt, &mut [Lane::new(only)]).await
+        let (sleep, only) = (pin!(None), pin!(None));
+        let mut driver = Driver::<S, T, O, L, Unhedged>::new(self.pipeline, self.timer, self.observer, options);
+        let lanes = &mut [Lane::new(only)];
+        drive(&mut driver, Lanes(lanes), sleep, entropy, classify, attempt).await
     }
 
     /// The same, and while an attempt takes long, the pipeline's hedge may send another beside it. Whichever is answered
@@ -131,7 +141,7 @@ where
     /// # Errors
     /// As [`call`](Self::call).
     pub async fn call_hedged<R, F>(
-        &self,
+        self,
         options: CallOptions,
         entropy: impl FnMut() -> u64,
         classify: impl Fn(&R) -> Outcome,
@@ -140,85 +150,91 @@ where
     where
         F: Future<Output = R>,
     {
-        let (one, other) = (pin!(None), pin!(None));
+        let (sleep, one, other) = (pin!(None), pin!(None), pin!(None));
+        let mut driver = Driver::<S, T, O, L, Hedged>::new(self.pipeline, self.timer, self.observer, options);
         let lanes = &mut [Lane::new(one), Lane::new(other)];
-        self.run::<R, F, Hedged>(options, entropy, classify, attempt, lanes).await
+        drive(&mut driver, Lanes(lanes), sleep, entropy, classify, attempt).await
     }
+}
 
-    async fn run<R, F, H: MayHedge>(
-        &self,
-        options: CallOptions,
-        mut entropy: impl FnMut() -> u64,
-        classify: impl Fn(&R) -> Outcome,
-        mut attempt: impl FnMut(Attempt) -> F,
-        lanes: &mut [Lane<'_, F>],
-    ) -> Result<R, CallError<R>>
-    where
-        F: Future<Output = R>,
-    {
-        let mut driver = Driver::<S, T, O, L, H>::new(self.pipeline, self.timer, self.observer, options);
-        // Dropped before the driver: a slot is not free while its attempt runs.
-        let lanes = Lanes(lanes);
-        let mut last = LastAttempt::NotMade;
-        let mut sleep = pin!(None);
-        let mut sleeps_until = None;
-        poll_fn(|cx| {
-            // The timer may say that the time has come, and the clock that it has not. Once is a matter of rounding.
-            let mut early = 0;
-            loop {
-                // Answers before anything else: one that has come counts, however late it is seen.
-                while let Some((made, returned)) = lanes.0.iter_mut().find_map(|lane| lane.poll(cx)) {
-                    let outcome = classify(&returned);
-                    if matches!(outcome.kind(), OutcomeKind::Success | OutcomeKind::Permanent) {
-                        // The losers go first: their slots are not free while they run.
-                        lanes.0.iter_mut().for_each(Lane::clear);
-                    }
-                    driver.finish(entropy(), made, outcome);
-                    if outcome.is_success() {
-                        return Poll::Ready(Ok(returned));
-                    }
-                    last = LastAttempt::Returned(returned);
+/// Moves a call on whenever it is polled, until it has ended. The lanes are dropped before the driver: a slot is not free
+/// while its attempt runs.
+///
+/// It is no `async` function, so that nothing is moved from the future of one into that of another.
+fn drive<S, T, O, L, H, R, F>(
+    driver: &mut Driver<'_, S, T, O, L, H>,
+    lanes: Lanes<'_, '_, F>,
+    mut sleep: Pin<&mut Option<T::Sleep>>,
+    mut entropy: impl FnMut() -> u64,
+    classify: impl Fn(&R) -> Outcome,
+    mut attempt: impl FnMut(Attempt) -> F,
+) -> impl Future<Output = Result<R, CallError<R>>>
+where
+    S: Share<State = Pipeline<L>>,
+    T: Timer,
+    O: Observer,
+    L: Limiter,
+    H: MayHedge,
+    F: Future<Output = R>,
+{
+    let mut last = LastAttempt::NotMade;
+    let mut sleeps_until = None;
+    poll_fn(move |cx| {
+        let lanes = &mut *lanes.0;
+        // The timer may say that the time has come, and the clock that it has not. Once is a matter of rounding.
+        let mut early = 0;
+        loop {
+            // Answers before anything else: one that has come counts, however late it is seen.
+            while let Some((made, returned)) = lanes.iter_mut().find_map(|lane| lane.poll(cx)) {
+                let outcome = classify(&returned);
+                if matches!(outcome.kind(), OutcomeKind::Success | OutcomeKind::Permanent) {
+                    // The losers go first: their slots are not free while they run.
+                    lanes.iter_mut().for_each(Lane::clear);
                 }
-                let until = match driver.ask(entropy(), cx.waker()) {
-                    Step::Wait(until) => until,
-                    Step::Start(leave) => {
-                        if let Some(lane) = lanes.0.iter_mut().find(|lane| lane.made.is_none()) {
-                            lane.start(driver.made(leave), attempt(leave));
-                        }
-                        continue;
-                    }
-                    Step::Done(result) => {
-                        lanes.0.iter_mut().for_each(Lane::clear);
-                        let last = core::mem::replace(&mut last, LastAttempt::NotMade);
-                        return Poll::Ready(Err(driver.error(result, last)));
-                    }
-                };
-                if sleeps_until != Some(until) {
-                    sleeps_until = Some(until);
-                    sleep.set(Some(self.timer.sleep_until(until)));
+                driver.finish(entropy(), made, outcome);
+                if outcome.is_success() {
+                    return Poll::Ready(Ok(returned));
                 }
-                let asleep: Option<Pin<&mut T::Sleep>> = sleep.as_mut().as_pin_mut();
-                if asleep.is_some_and(|sleep| sleep.poll(cx).is_pending()) {
+                last = LastAttempt::Returned(returned);
+            }
+            let until = match driver.ask(&mut entropy, cx.waker()) {
+                Step::Wait(until) => until,
+                Step::Start(leave) => {
+                    if let Some(lane) = lanes.iter_mut().find(|lane| lane.made.is_none()) {
+                        lane.start(driver.made(leave), attempt(leave));
+                    }
+                    continue;
+                }
+                Step::Done(result) => {
+                    lanes.iter_mut().for_each(Lane::clear);
+                    let last = core::mem::replace(&mut last, LastAttempt::NotMade);
+                    return Poll::Ready(Err(driver.error(result, last)));
+                }
+            };
+            if sleeps_until != Some(until) {
+                sleeps_until = Some(until);
+                sleep.set(Some(driver.clock.sleep_until(until)));
+            }
+            let asleep: Option<Pin<&mut T::Sleep>> = sleep.as_mut().as_pin_mut();
+            if asleep.is_some_and(|sleep| sleep.poll(cx).is_pending()) {
+                return Poll::Pending;
+            }
+            sleeps_until = None;
+            let now = driver.clock.now();
+            while let Some(made) = lanes.iter_mut().find_map(|lane| lane.take_late(now)) {
+                driver.time_out(entropy(), made);
+                last = LastAttempt::TimedOut;
+            }
+            if now < until {
+                early += 1;
+                if early > 1 {
+                    // Let others run meanwhile.
+                    cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
-                sleeps_until = None;
-                let now = self.timer.now();
-                while let Some(made) = lanes.0.iter_mut().find_map(|lane| lane.take_late(now)) {
-                    driver.time_out(entropy(), made);
-                    last = LastAttempt::TimedOut;
-                }
-                if now < until {
-                    early += 1;
-                    if early > 1 {
-                        // Let others run meanwhile.
-                        cx.waker().wake_by_ref();
-                        return Poll::Pending;
-                    }
-                }
             }
-        })
-        .await
-    }
+        }
+    })
 }
 
 impl<S, T, O, L> Runner<'_, S, T, O>
@@ -237,7 +253,7 @@ where
     /// As [`call`](Self::call).
     #[allow(clippy::result_large_err)] // There is no allocator to box it with, and it comes once for a call that failed.
     pub fn call_blocking<R>(
-        &self,
+        self,
         options: CallOptions,
         mut entropy: impl FnMut() -> u64,
         classify: impl Fn(&R) -> Outcome,
@@ -247,7 +263,7 @@ where
         let mut driver = Driver::<S, T, O, L, Unhedged>::new(self.pipeline, self.timer, self.observer, options);
         let mut last = LastAttempt::NotMade;
         loop {
-            match driver.ask(entropy(), &waker) {
+            match driver.ask(&mut entropy, &waker) {
                 Step::Wait(until) => self.timer.wait_until(until),
                 Step::Start(leave) => {
                     let made = driver.made(leave);

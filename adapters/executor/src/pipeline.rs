@@ -1,4 +1,5 @@
 use std::future::Future;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use steadfast_core::event::Observer;
 use steadfast_core::limits::Limits;
@@ -44,8 +45,10 @@ pub struct SharedPipeline<T, O = (), const K: usize = 1> {
 #[derive(Debug)]
 pub(crate) struct Policies<const K: usize> {
     pipeline: Mutex<Pipeline<Line<K>>>,
-    /// Seeded once for each pipeline, so that no two processes draw the same jitter.
-    entropy: Mutex<fastrand::Rng>,
+    /// Drawn once for each pipeline, so that no two processes draw the same jitter.
+    seed: u64,
+    /// How many calls have drawn from it.
+    sessions: AtomicUsize,
 }
 
 impl<T: Clone, O: Clone, const K: usize> Clone for SharedPipeline<T, O, K> {
@@ -62,10 +65,8 @@ impl<T: Clock, const K: usize> SharedPipeline<T, (), K> {
 
     /// The same with a given seed, so that a run can be repeated.
     pub fn with_seed(pipeline: Pipeline<Limits<K>>, timer: T, seed: u64) -> Self {
-        let policies = Policies {
-            pipeline: Mutex::new(pipeline.map_limits(Line::before)),
-            entropy: Mutex::new(fastrand::Rng::with_seed(seed)),
-        };
+        let policies =
+            Policies { pipeline: Mutex::new(pipeline.map_limits(Line::before)), seed, sessions: AtomicUsize::new(0) };
         Self { policies: Arc::new(policies), timer, observer: () }
     }
 }
@@ -97,16 +98,16 @@ impl<T: Timer, O: Observer, const K: usize> SharedPipeline<T, O, K> {
     ///
     /// # Errors
     /// When no further attempt is made, with the reason and what the last attempt returned.
-    pub async fn call<R, F>(
+    pub fn call<R, F>(
         &self,
         options: CallOptions,
         classify: impl Fn(&R) -> Outcome,
         attempt: impl FnMut(Attempt) -> F,
-    ) -> Result<R, CallError<R>>
+    ) -> impl Future<Output = Result<R, CallError<R>>>
     where
         F: Future<Output = R>,
     {
-        self.runner().call(options, self.entropy(), classify, attempt).await
+        self.runner().call(options, self.entropy(), classify, attempt)
     }
 
     /// The same, and while an attempt takes long, the pipeline's hedge may send another beside it. Whichever is answered
@@ -116,16 +117,16 @@ impl<T: Timer, O: Observer, const K: usize> SharedPipeline<T, O, K> {
     ///
     /// # Errors
     /// As [`call`](Self::call).
-    pub async fn call_hedged<R, F>(
+    pub fn call_hedged<R, F>(
         &self,
         options: CallOptions,
         classify: impl Fn(&R) -> Outcome,
         attempt: impl FnMut(Attempt) -> F,
-    ) -> Result<R, CallError<R>>
+    ) -> impl Future<Output = Result<R, CallError<R>>>
     where
         F: Future<Output = R>,
     {
-        self.runner().call_hedged(options, self.entropy(), classify, attempt).await
+        self.runner().call_hedged(options, self.entropy(), classify, attempt)
     }
 }
 
@@ -184,10 +185,19 @@ impl<T, O, const K: usize> SharedPipeline<T, O, K> {
         Runner { pipeline: &*self.policies, timer: &self.timer, observer: &self.observer }
     }
 
-    /// A generator for one call, so that its numbers cost no lock.
-    fn entropy(&self) -> impl FnMut() -> u64 + use<T, O, K> {
-        let mut own = fastrand::Rng::with_seed(lock(&self.policies.entropy).u64(..));
-        move || own.u64(..)
+    /// A generator for one call, that is seeded when it is first used. No lock is taken for it.
+    fn entropy(&self) -> impl FnMut() -> u64 + use<'_, T, O, K> {
+        let mut own = None;
+        move || own.get_or_insert_with(|| self.policies.session()).u64(..)
+    }
+}
+
+impl<const K: usize> Policies<K> {
+    /// A generator of its own for each session. Their seeds lie apart by the golden ratio, as those of `SplitMix64` do (Steele,
+    /// Lea and Flood, 2014): what is drawn from neighbours has nothing in common.
+    fn session(&self) -> fastrand::Rng {
+        let session = self.sessions.fetch_add(1, Ordering::Relaxed) as u64;
+        fastrand::Rng::with_seed(self.seed.wrapping_add(session.wrapping_mul(0x9E37_79B9_7F4A_7C15)))
     }
 }
 

@@ -69,6 +69,10 @@ impl Control {
         }
     }
 
+    pub(super) const fn is_fixed(&self) -> bool {
+        matches!(self, Self::Fixed)
+    }
+
     pub(super) const fn is_probing(&self) -> bool {
         match self {
             Self::Fixed | Self::Aimd => false,

@@ -1,7 +1,7 @@
 use core::cmp;
 use core::time::Duration;
 
-use crate::time::Instant;
+use crate::time::{Instant, saturating_nanos};
 
 /// Counts the slots that are taken, and frees those whose permits were lost.
 ///
@@ -17,7 +17,8 @@ use crate::time::Instant;
 /// So a slot is free again between one lease and two after its permit was lost, and the memory is two counters.
 #[derive(Debug)]
 pub(super) struct Slots {
-    lease: Duration,
+    /// In nanoseconds, since every call reads it.
+    lease: u64,
     generation: u32,
     began: Instant,
     current: u32,
@@ -26,11 +27,14 @@ pub(super) struct Slots {
 
 impl Slots {
     pub(super) const fn new(lease: Duration) -> Self {
-        Self { lease, generation: 0, began: Instant::EPOCH, current: 0, previous: 0 }
+        Self { lease: saturating_nanos(lease), generation: 0, began: Instant::EPOCH, current: 0, previous: 0 }
     }
 
     pub(super) const fn lease(&self) -> Duration {
-        self.lease
+        match self.lease {
+            u64::MAX => Duration::MAX, // As much as an instant can tell, and so for ever.
+            nanos => Duration::from_nanos(nanos),
+        }
     }
 
     pub(super) const fn taken(&self) -> u32 {
@@ -38,15 +42,16 @@ impl Slots {
     }
 
     /// Begins the generation that `now` belongs to, and drops those whose leases are over.
+    #[inline]
     pub(super) fn advance(&mut self, now: Instant) {
         // A clock that steps back lengthens leases by no more than the lease: nothing waits for it to catch up.
         self.began = cmp::min(self.began, now);
-        let age = now - self.began;
+        let age = now.as_nanos() - self.began.as_nanos();
         if age < self.lease {
             return;
         }
         let both_are_over = age - self.lease >= self.lease;
-        (self.previous, self.began) = if both_are_over { (0, now) } else { (self.current, self.began + self.lease) };
+        (self.previous, self.began) = if both_are_over { (0, now) } else { (self.current, self.began + self.lease()) };
         self.current = 0;
         self.generation = self.generation.wrapping_add(if both_are_over { 2 } else { 1 });
     }
@@ -70,7 +75,7 @@ impl Slots {
 
     /// When fewer than `limit` slots are taken at the latest, although no permit ever comes back.
     pub(super) fn free_at_latest(&self, limit: u32) -> Instant {
-        let previous_ends = self.began + self.lease;
-        if self.current < limit { previous_ends } else { previous_ends + self.lease }
+        let previous_ends = self.began + self.lease();
+        if self.current < limit { previous_ends } else { previous_ends + self.lease() }
     }
 }

@@ -114,6 +114,15 @@ impl<T, H: MayHedge> Call<T, H> {
         self.deadline = pipeline.deadline_of(now, &self.options);
     }
 
+    /// Whether [`poll`](Self::poll) reads its random number at `now`.
+    pub(crate) fn draws(&self, now: Instant) -> bool {
+        match &self.stage {
+            Stage::Asking { charge: None } => true,
+            Stage::Running(_) => H::of(&self.hedging).is_some_and(|hedging| hedging.is_due(now)),
+            Stage::Asking { charge: Some(_) } | Stage::InLine(_) | Stage::BackingOff { .. } | Stage::Ended(_) => false,
+        }
+    }
+
     /// What to do next. `entropy` is a uniformly random number.
     pub fn poll<L>(&mut self, now: Instant, entropy: u64, pipeline: &mut Pipeline<L>, events: &mut Events) -> Step
     where

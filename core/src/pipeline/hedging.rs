@@ -100,6 +100,11 @@ pub struct Hedging<T> {
 impl<T> Hedging<T> {
     pub(super) const NONE: Self = Self { beside: Beside::Nothing, sent: 0, pushback: Pushback::NONE };
 
+    /// Whether it is time for a hedge.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        matches!(&self.beside, Beside::Due(at) if now >= *at)
+    }
+
     /// Whether the attempt beside has this number.
     pub(super) fn runs(&self, number: u32) -> bool {
         matches!(&self.beside, Beside::Running(run) if run.attempt.number == number)

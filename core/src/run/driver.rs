@@ -20,13 +20,12 @@ where
     H: MayHedge,
 {
     pipeline: &'a S,
-    clock: &'a C,
+    pub(super) clock: &'a C,
     observer: &'a O,
     started: Instant,
     /// When the call was asked last.
     asked: Option<Instant>,
     call: Call<L::Ticket, H>,
-    events: Events,
     history: History,
 }
 
@@ -39,32 +38,42 @@ where
     H: MayHedge,
 {
     pub(super) fn new(pipeline: &'a S, clock: &'a C, observer: &'a O, options: CallOptions) -> Self {
-        // It belongs to the pipeline from when it is first asked, so that the lock is not taken for that alone.
-        let call = Call::new(options, Instant::MAX);
-        let (events, history) = (Events::new(), History::new());
-        Self { pipeline, clock, observer, started: clock.now(), asked: None, call, events, history }
+        Self {
+            pipeline,
+            clock,
+            observer,
+            started: clock.now(),
+            asked: None,
+            // It belongs to the pipeline from when it is first asked, so that the lock is not taken for that alone.
+            call: Call::new(options, Instant::MAX),
+            history: History::new(),
+        }
     }
 
     /// Asks the call for its next step, and leaves the waker in the same breath: whoever moves us forward from now on
     /// finds it.
+    ///
+    /// A random number is drawn only where it is read: while an attempt runs, it is asked whenever the task is woken.
     #[inline]
-    pub(super) fn ask(&mut self, entropy: u64, waker: &Waker) -> Step {
-        let Self { started, asked, call, events, .. } = self;
+    pub(super) fn ask(&mut self, entropy: &mut impl FnMut() -> u64, waker: &Waker) -> Step {
+        let Self { started, asked, call, .. } = self;
+        let mut events = Events::new();
         let is_first = asked.is_none();
         // Nothing lies between the start and the first question: what reads the clock once for both saves the time.
         let now = if is_first { *started } else { self.clock.now() };
         *asked = Some(now);
+        let entropy = if call.draws(now) { entropy() } else { 0 };
         let step = with_wakes(self.pipeline, |pipeline| {
             if is_first {
                 call.start_clock(now, pipeline);
             }
-            let step = call.poll(now, entropy, pipeline, events);
+            let step = call.poll(now, entropy, pipeline, &mut events);
             if let Step::Wait(_) = step {
                 call.watch(pipeline, waker);
             }
             step
         });
-        self.events.report(now, self.observer);
+        events.report(now, self.observer);
         step
     }
 
@@ -102,10 +111,9 @@ where
 
     /// Tells the call something, and then the observer what came of it. Returns when that was.
     fn tell(&mut self, tell: impl FnOnce(&mut Call<L::Ticket, H>, Instant, &mut Pipeline<L>, &mut Events)) -> Instant {
-        let Self { call, events, .. } = self;
-        let now = self.clock.now();
-        with_wakes(self.pipeline, |pipeline| tell(call, now, pipeline, events));
-        self.events.report(now, self.observer);
+        let (now, mut events) = (self.clock.now(), Events::new());
+        with_wakes(self.pipeline, |pipeline| tell(&mut self.call, now, pipeline, &mut events));
+        events.report(now, self.observer);
         now
     }
 }

@@ -377,3 +377,35 @@ impl Timer for CountsAndRings<'_> {
         self.0.sleep_until(deadline)
     }
 }
+
+#[test]
+fn a_random_number_is_drawn_only_where_one_is_read() {
+    for (hedges, want) in [(false, 2), (true, 3)] {
+        let clock = ManualClock::new();
+        let timer = &clock;
+        let hedge = Hedge::builder().after(ms(300)).build().unwrap();
+        let pipeline = RefCell::new(builder().hedge(hedge).build().unwrap());
+        let runner = Runner { pipeline: &pipeline, timer: &timer, observer: &() };
+        let drawn = Cell::new(0);
+        let draw = || {
+            drawn.set(drawn.get() + 1);
+            0
+        };
+        let attempt = |_| async move {
+            timer.sleep_until(timer.now() + ms(500)).await;
+            200
+        };
+        let options = CallOptions::idempotent();
+        let mut once = pin!(runner.call(options, draw, classify, attempt));
+        let mut hedged = pin!(runner.call_hedged(options, draw, classify, attempt));
+        let mut cx = Context::from_waker(Waker::noop());
+        // Whoever shares its task is polled whenever that is woken.
+        let mut answered = false;
+        for _ in 0..6 {
+            let polled = if hedges { hedged.as_mut().poll(&mut cx) } else { once.as_mut().poll(&mut cx) };
+            answered = polled.is_ready();
+            clock.advance(ms(100));
+        }
+        assert_eq!((answered, drawn.get()), (true, want), "to begin, for a hedge, and at the end");
+    }
+}
