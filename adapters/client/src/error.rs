@@ -128,6 +128,9 @@ pub enum Error {
         /// The call, with the body's beginning.
         failure: Box<Failure>,
     },
+    /// The body is not a stream of events, by its content type.
+    #[error("{0}: the body is not a stream of events")]
+    NotEvents(Box<Failure>),
     /// The body is not UTF-8 text.
     #[error("{failure}: the body is not text: {source}")]
     NotText {
@@ -272,6 +275,7 @@ impl Error {
             | Self::NotText { failure, .. } => Some(failure),
             Self::AttemptTimeout(failure)
             | Self::ReadTimeout(failure)
+            | Self::NotEvents(failure)
             | Self::DeadlineExceeded(failure)
             | Self::RateLimited(failure)
             | Self::ConcurrencyLimited(failure)

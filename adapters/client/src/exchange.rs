@@ -35,6 +35,8 @@ pub(crate) enum Extent {
     Whole,
     /// If it means success; whole otherwise.
     Head,
+    /// The same, and for the body that follows there is no deadline.
+    HeadOfEndless,
 }
 
 /// What a call brought, and what is told of it.
@@ -123,7 +125,7 @@ async fn exchange<T: Transport, C: Timer, O: Observer>(
         return (Answer::NotSigned(error), None);
     }
     let answer = match transport.send(http::Request::from_parts(head, body)).await {
-        Ok(response) if matches!(extent, Extent::Head) && is_success(response.status()) => {
+        Ok(response) if !matches!(extent, Extent::Whole) && is_success(response.status()) => {
             let (parts, body) = response.into_parts();
             let answer = Answer::Whole { head: Head::of(parts, client.wall_clock()), body: Bytes::new() };
             return (answer, Some(Box::new(body)));

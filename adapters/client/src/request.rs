@@ -19,6 +19,7 @@ use crate::answer::Answer;
 use crate::body::{Payload, RequestBody};
 use crate::client::ApiClient;
 use crate::error::Error;
+use crate::events::EventStream;
 use crate::exchange::{self, Called, Extent, Outgoing, Tried};
 use crate::guard::{Guarded, Patience};
 use crate::multipart::Multipart;
@@ -47,6 +48,51 @@ impl<'a, T, C, O> RequestBuilder<'a, T, C, O> {
         let (headers, payload) = (HeaderMap::new(), RequestBody::default().into());
         let (idempotency, weight, read_timeout) = (None, NonZeroU32::MIN, None);
         Self { client, method, target, headers, payload, idempotency, weight, read_timeout, any_status: false }
+    }
+
+    /// The same request once more; `None` if it cannot be sent, or not again.
+    pub(crate) fn again(&self) -> Option<Self> {
+        let target = Ok(self.target.as_ref().ok()?.clone());
+        let payload = Payload::Bytes(self.payload.in_memory()?.clone());
+        let Self { client, idempotency, weight, read_timeout, any_status, .. } = *self;
+        let (method, headers) = (self.method.clone(), self.headers.clone());
+        Some(Self { client, method, target, headers, payload, idempotency, weight, read_timeout, any_status })
+    }
+
+    /// Why there is no [`again`](Self::again).
+    pub(crate) fn take_refusal(&mut self) -> Error {
+        let body = format!("{:?}", self.payload);
+        let refusal = |value| {
+            let reason = "which has to be sent again: bytes can be".to_owned();
+            Error::InvalidRequest { field: "body", value, reason }
+        };
+        let target = std::mem::replace(&mut self.target, Err(refusal(body.clone())));
+        target.err().unwrap_or_else(|| refusal(body))
+    }
+
+    pub(crate) fn client(&self) -> &'a ApiClient<T, C, O> {
+        self.client
+    }
+
+    /// Whether the call may be repeated, by what has been said so far.
+    pub(crate) fn idempotency_by_now(&self) -> Idempotency {
+        self.idempotency.unwrap_or_else(|| {
+            let idempotency = idempotency_of(&self.method, &self.headers);
+            match idempotency_of(&self.method, self.client.default_headers()) {
+                Idempotency::Idempotent => Idempotency::Idempotent,
+                Idempotency::NotIdempotent => idempotency,
+            }
+        })
+    }
+
+    pub(crate) fn header_value(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
+    pub(crate) fn header_unless_set(mut self, name: HeaderName, value: &'static str) -> Self {
+        self.headers.entry(name).or_insert(HeaderValue::from_static(value));
+        self
     }
 
     /// Sets a header field, in place of what the client sets by default or an earlier call set.
@@ -169,7 +215,7 @@ impl<'a, T, C, O> RequestBuilder<'a, T, C, O> {
     }
 }
 
-impl<T: Transport, C: Timer, O: Observer> RequestBuilder<'_, T, C, O> {
+impl<'a, T: Transport, C: Timer, O: Observer> RequestBuilder<'a, T, C, O> {
     /// Makes the call: waits for its turn, sends it, and repeats it as the pipeline allows.
     ///
     /// Cancel safe: dropped, it closes its connection and gives back what it held of limits and breaker.
@@ -204,8 +250,22 @@ impl<T: Transport, C: Timer, O: Observer> RequestBuilder<'_, T, C, O> {
     /// # Errors
     /// As [`send`](Self::send), but for those of a body that breaks: see [`StreamingResponse`].
     pub async fn send_streaming(self) -> Result<StreamingResponse<T, C, O>, Error> {
+        self.streaming(Extent::Head).await
+    }
+
+    /// Server-sent events: as they come, and as long as they do. See [`EventStream`].
+    pub fn events(self) -> EventStream<'a, T, C, O> {
+        EventStream::new(self)
+    }
+
+    /// The same without a deadline for the body.
+    pub(crate) async fn send_endless(self) -> Result<StreamingResponse<T, C, O>, Error> {
+        self.streaming(Extent::HeadOfEndless).await
+    }
+
+    async fn streaming(self, extent: Extent) -> Result<StreamingResponse<T, C, O>, Error> {
         let client = self.client.clone();
-        let Called { tried, target, started, elapsed, patience, flight } = self.call(Extent::Head).await?;
+        let Called { tried, target, started, elapsed, patience, flight } = self.call(extent).await?;
         let Tried { number, answer, body, .. } = tried;
         match (answer, body) {
             (Answer::Whole { head, .. }, Some(body)) => {
@@ -242,7 +302,8 @@ impl<T: Transport, C: Timer, O: Observer> RequestBuilder<'_, T, C, O> {
 
         let started = client.timer().now();
         let deadline = match extent {
-            Extent::Whole => Instant::MAX, // The attempt ends by it.
+            // Whole, it is read before the attempt ends.
+            Extent::Whole | Extent::HeadOfEndless => Instant::MAX,
             Extent::Head => client.pipeline().with_policies(|pipeline, now| pipeline.deadline_of(now, &options)),
         };
         let patience = Patience { read_timeout: read_timeout.unwrap_or(client.read_timeout()), deadline };

@@ -140,8 +140,9 @@ impl<T: Transport, C: Timer, O: Observer> StreamingResponse<T, C, O> {
         self.next().await.transpose()
     }
 
-    fn error(&self, broke: Broke) -> Error {
-        let failure = Box::new(Failure {
+    /// The call so far, for an error about its response.
+    pub(crate) fn failure(&self) -> Box<Failure> {
+        Box::new(Failure {
             target: self.target.clone(),
             attempts: self.attempts,
             elapsed: self.client.timer().now() - self.started,
@@ -149,7 +150,11 @@ impl<T: Transport, C: Timer, O: Observer> StreamingResponse<T, C, O> {
             rejected: None,
             head: Some(self.head.clone()),
             body: Bytes::new(),
-        });
+        })
+    }
+
+    fn error(&self, broke: Broke) -> Error {
+        let failure = self.failure();
         match broke {
             Broke::Connection(source) => Error::Connection { source, failure },
             Broke::Stalled => Error::ReadTimeout(failure),

@@ -82,6 +82,11 @@ impl<T: Clock, O: Observer, const K: usize> SharedPipeline<T, O, K> {
         &self.timer
     }
 
+    /// A random number, from the seed that jitter is drawn from: for waits of the caller's own, which a seed repeats as well.
+    pub fn draw(&self) -> u64 {
+        self.policies.session().u64(..)
+    }
+
     /// Changes the policies that all clones share while calls go through them: a quota, the breaker's mode, the bounds of the
     /// concurrency limit. Those who wait for a limit that has changed go by it at once, and those who wait learn at once
     /// that the breaker was forced open. The observer is told what became of the breaker.

@@ -56,8 +56,8 @@
 //! | `hyper-tokio-rustls`, `hyper-smol-rustls` | `https://` for `hyper` |
 
 pub use steadfast_client::{
-    ApiClient, ApiClientBuilder, Auth, ClientCredentials, Error, Failure, Multipart, Part, RequestBody, RequestBuilder,
-    Response, StreamingResponse, Transport, TransportError,
+    ApiClient, ApiClientBuilder, Auth, ClientCredentials, Error, EventParser, EventStream, EventTooLong, Failure,
+    Multipart, Part, RequestBody, RequestBuilder, Response, ServerEvent, StreamingResponse, Transport, TransportError,
 };
 pub use steadfast_core as core;
 pub use steadfast_core::backoff::{Backoff, Growth, Jitter};

@@ -2,6 +2,7 @@
 
 mod auth;
 mod bodies;
+mod events;
 mod forms;
 mod lifecycle;
 mod script;

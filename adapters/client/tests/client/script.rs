@@ -30,6 +30,10 @@ pub(crate) enum Does {
     Slowly(&'static ManualClock, u64, &'static [&'static str]),
     /// Answers with these parts of a body, and then says nothing.
     Stalls(&'static [&'static str]),
+    /// Answers with this field and this body, and then says nothing.
+    StallsAs((&'static str, &'static str), &'static str),
+    /// Answers with this field and this body, and then breaks off.
+    BreaksAs((&'static str, &'static str), &'static str),
     /// Cannot be reached.
     IsDown,
     /// Takes the request and closes the connection.
@@ -140,6 +144,14 @@ impl Transport for Script {
                 Does::Slowly(clock, millis, parts) => {
                     response.body_mut().frames.extend(parts.iter().map(|part| Ok(*part)));
                     response.body_mut().slowly = Some((clock, Duration::from_millis(millis)));
+                }
+                Does::StallsAs((name, value), part) | Does::BreaksAs((name, value), part) => {
+                    response.headers_mut().append(name, value.parse().expect("the script has real ones"));
+                    response.body_mut().frames.push_back(Ok(part));
+                    match does {
+                        Does::BreaksAs(..) => response.body_mut().frames.push_back(Err("connection reset")),
+                        _ => response.body_mut().then = Then::Stalls,
+                    }
                 }
                 Does::Stalls(parts) => {
                     response.body_mut().frames.extend(parts.iter().map(|part| Ok(*part)));
