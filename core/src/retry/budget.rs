@@ -82,13 +82,15 @@ use crate::time::Instant;
 
 mod adaptive;
 mod in_flight;
-mod other;
+mod kind;
 mod quota;
 mod ratio;
 #[cfg(test)]
 mod tests;
 mod throttle;
 mod window;
+
+use kind::{Does, Kind, Unlimited};
 
 pub use adaptive::AdaptiveBuilder;
 pub use in_flight::InFlightBuilder;
@@ -97,16 +99,9 @@ pub use ratio::RatioBuilder;
 pub use throttle::ThrottleBuilder;
 
 /// How much may be repeated, by all calls together. See the [module](self) for the kinds and which to choose.
-#[derive(Debug)]
 pub struct Budget {
     kind: Kind,
-}
-
-#[derive(Debug)]
-enum Kind {
-    Unlimited,
-    Ratio(ratio::Ratio),
-    Other(other::Other),
+    does: &'static Does,
 }
 
 /// Why another attempt is made.
@@ -226,7 +221,7 @@ impl Budget {
 
     /// No bound but each call's own. For tests, and for a dependency that nobody else uses.
     pub const fn unlimited() -> Self {
-        Self { kind: Kind::Unlimited }
+        Self { kind: Kind::Unlimited(Unlimited), does: &const { Does::of::<Unlimited>() } }
     }
 
     /// A first attempt is about to start. `entropy` is a uniformly random number; only [`Budget::adaptive`] reads it.
@@ -234,10 +229,7 @@ impl Budget {
     /// # Errors
     /// Of [`Budget::adaptive`] alone: the server accepts so few calls that this one is not sent.
     pub fn begin(&mut self, now: Instant, entropy: u64) -> Result<Charge, Exhausted> {
-        match &mut self.kind {
-            Kind::Unlimited | Kind::Ratio(_) => Ok(Charge::nothing(now)),
-            Kind::Other(other) => (other.does.begin)(&mut other.kind, now, entropy),
-        }
+        (self.does.begin)(&mut self.kind, now, entropy)
     }
 
     /// Pays for another attempt of a call, to be started now or later. `entropy` is a uniformly random number; only
@@ -246,51 +238,23 @@ impl Budget {
     /// # Errors
     /// If there is nothing left to pay with, and then nothing was taken.
     pub fn withdraw(&mut self, now: Instant, entropy: u64, cause: Cause) -> Result<Charge, Exhausted> {
-        match &mut self.kind {
-            Kind::Unlimited => Ok(Charge::nothing(now)),
-            // The server is well, and the limits hold everybody until when it said.
-            Kind::Ratio(_) if cause == Cause::ToldWhen => Ok(Charge::nothing(now)),
-            Kind::Ratio(ratio) => ratio.withdraw(now),
-            Kind::Other(other) => (other.does.withdraw)(&mut other.kind, now, entropy, cause),
-        }
+        (self.does.withdraw)(&mut self.kind, now, entropy, cause)
     }
 
     /// Tells how an attempt ended.
     pub fn record(&mut self, now: Instant, charge: Charge, outcome: OutcomeKind) {
-        match &mut self.kind {
-            Kind::Ratio(ratio) if is_answer(outcome) => ratio.succeeded(now),
-            Kind::Unlimited | Kind::Ratio(_) => {}
-            Kind::Other(other) => (other.does.record)(&mut other.kind, now, charge, outcome),
-        }
+        (self.does.record)(&mut self.kind, now, charge, outcome);
     }
 
     /// Tells that an attempt was started and dropped before it ended: what it took stays taken, since the server may have
     /// seen it, and it says nothing about the server.
     pub fn abandon(&mut self, now: Instant, charge: Charge) {
-        match &mut self.kind {
-            Kind::Unlimited | Kind::Ratio(_) => {}
-            Kind::Other(other) => (other.does.abandon)(&mut other.kind, now, charge),
-        }
+        (self.does.abandon)(&mut self.kind, now, charge);
     }
 
     /// Gives back what was taken for an attempt that was never started.
     pub fn refund(&mut self, now: Instant, charge: Charge) {
-        match &mut self.kind {
-            Kind::Unlimited => {}
-            Kind::Ratio(ratio) => ratio.refund(now, charge),
-            Kind::Other(other) => (other.does.refund)(&mut other.kind, now, charge),
-        }
-    }
-}
-
-/// The settings in words: "20 % of the successes of 10s, and 2 in reserve, one back each 60s".
-impl fmt::Display for Budget {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.kind {
-            Kind::Unlimited => f.write_str("unlimited"),
-            Kind::Ratio(ratio) => ratio.fmt(f),
-            Kind::Other(other) => other.fmt(f),
-        }
+        (self.does.refund)(&mut self.kind, now, charge);
     }
 }
 

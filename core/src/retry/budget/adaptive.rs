@@ -1,7 +1,7 @@
 use core::fmt;
 use core::time::Duration;
 
-use super::other::{Does, OtherKind, Spend};
+use super::kind::{Does, Kind, Spend};
 use super::window::Window;
 use super::{Budget, Cause, Charge, Exhausted, Paid, is_answer};
 use crate::outcome::OutcomeKind;
@@ -58,7 +58,7 @@ impl AdaptiveBuilder {
         ]) {
             Ok(()) => {
                 let adaptive = Adaptive { multiplier_percent, window: Window::new(window) };
-                Ok(Budget::other(OtherKind::Adaptive(adaptive), &const { Does::what::<Adaptive>() }))
+                Ok(Budget { kind: Kind::Adaptive(adaptive), does: &const { Does::of::<Adaptive>() } })
             }
             Err(error) => Err(error),
         }
@@ -73,11 +73,8 @@ impl fmt::Display for Adaptive {
 }
 
 impl Spend for Adaptive {
-    fn of(kind: &mut OtherKind) -> Option<&mut Self> {
-        match kind {
-            OtherKind::Adaptive(adaptive) => Some(adaptive),
-            OtherKind::Quota(_) | OtherKind::InFlight(_) | OtherKind::Throttle(_) => None,
-        }
+    fn of(kind: &mut Kind) -> Option<&mut Self> {
+        if let Kind::Adaptive(adaptive) = kind { Some(adaptive) } else { None }
     }
 
     fn begin(&mut self, now: Instant, entropy: u64) -> Result<Charge, Exhausted> {

@@ -2,7 +2,7 @@ use core::cmp;
 use core::fmt;
 use core::time::Duration;
 
-use super::other::{Does, OtherKind, Spend};
+use super::kind::{Does, Kind, Spend};
 use super::window::Window;
 use super::{Budget, Cause, Charge, Exhausted, Paid};
 use crate::outcome::OutcomeKind;
@@ -64,7 +64,7 @@ impl InFlightBuilder {
         match first([within("percent", percent, (1, 100), "from 1 to 100"), super::long_enough("lease", lease)]) {
             Ok(()) => {
                 let in_flight = InFlight { percent, min_retries, window: Window::new(lease) };
-                Ok(Budget::other(OtherKind::InFlight(in_flight), &const { Does::what::<InFlight>() }))
+                Ok(Budget { kind: Kind::InFlight(in_flight), does: &const { Does::of::<InFlight>() } })
             }
             Err(error) => Err(error),
         }
@@ -83,11 +83,8 @@ impl fmt::Display for InFlight {
 }
 
 impl Spend for InFlight {
-    fn of(kind: &mut OtherKind) -> Option<&mut Self> {
-        match kind {
-            OtherKind::InFlight(in_flight) => Some(in_flight),
-            OtherKind::Quota(_) | OtherKind::Throttle(_) | OtherKind::Adaptive(_) => None,
-        }
+    fn of(kind: &mut Kind) -> Option<&mut Self> {
+        if let Kind::InFlight(in_flight) = kind { Some(in_flight) } else { None }
     }
 
     fn begin(&mut self, now: Instant, _entropy: u64) -> Result<Charge, Exhausted> {

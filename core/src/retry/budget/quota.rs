@@ -1,7 +1,7 @@
 use core::cmp;
 use core::fmt;
 
-use super::other::{Does, OtherKind, Spend};
+use super::kind::{Does, Kind, Spend};
 use super::{Budget, Cause, Charge, Exhausted, Paid, is_answer};
 use crate::outcome::OutcomeKind;
 use crate::settings::{InvalidSetting, at_least_one, at_most, first};
@@ -106,7 +106,7 @@ impl QuotaBuilder {
 
     pub(super) const fn unchecked(self) -> Budget {
         let quota = Quota { settings: self, tokens: self.capacity };
-        Budget::other(OtherKind::Quota(quota), &const { Does::what::<Quota>() })
+        Budget { kind: Kind::Quota(quota), does: &const { Does::of::<Quota>() } }
     }
 
     const fn cost(&self, cause: Cause) -> u32 {
@@ -129,11 +129,8 @@ impl fmt::Display for Quota {
 }
 
 impl Spend for Quota {
-    fn of(kind: &mut OtherKind) -> Option<&mut Self> {
-        match kind {
-            OtherKind::Quota(quota) => Some(quota),
-            OtherKind::InFlight(_) | OtherKind::Throttle(_) | OtherKind::Adaptive(_) => None,
-        }
+    fn of(kind: &mut Kind) -> Option<&mut Self> {
+        if let Kind::Quota(quota) = kind { Some(quota) } else { None }
     }
 
     fn begin(&mut self, now: Instant, _entropy: u64) -> Result<Charge, Exhausted> {

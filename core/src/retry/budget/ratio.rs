@@ -1,8 +1,10 @@
 use core::fmt;
 use core::time::Duration;
 
+use super::kind::{Does, Kind, Spend};
 use super::window::Window;
-use super::{Budget, Charge, Exhausted, Kind, Paid};
+use super::{Budget, Cause, Charge, Exhausted, Paid, is_answer};
+use crate::outcome::OutcomeKind;
 use crate::settings::{InvalidSetting, first, positive, within};
 use crate::time::{Instant, saturating_nanos};
 
@@ -74,7 +76,8 @@ impl RatioBuilder {
     pub(crate) const fn unchecked(self) -> Budget {
         let Self { percent, window, reserve, every } = self;
         let reserve = Reserve { size: reserve, every, spent: 0, since: Instant::EPOCH };
-        Budget { kind: Kind::Ratio(Ratio { percent, window: Window::new(window), reserve }) }
+        let ratio = Ratio { percent, window: Window::new(window), reserve };
+        Budget { kind: Kind::Ratio(ratio), does: &const { Does::of::<Ratio>() } }
     }
 }
 
@@ -86,13 +89,20 @@ impl fmt::Display for Ratio {
     }
 }
 
-impl Ratio {
-    pub(super) fn succeeded(&mut self, now: Instant) {
-        let successes = &mut self.window.now(now).whole;
-        *successes = successes.saturating_add(1);
+impl Spend for Ratio {
+    fn of(kind: &mut Kind) -> Option<&mut Self> {
+        if let Kind::Ratio(ratio) = kind { Some(ratio) } else { None }
     }
 
-    pub(super) fn withdraw(&mut self, now: Instant) -> Result<Charge, Exhausted> {
+    fn begin(&mut self, now: Instant, _entropy: u64) -> Result<Charge, Exhausted> {
+        Ok(Charge::nothing(now))
+    }
+
+    fn withdraw(&mut self, now: Instant, _entropy: u64, cause: Cause) -> Result<Charge, Exhausted> {
+        if cause == Cause::ToldWhen {
+            // The server is well, and the limits hold everybody until when it said.
+            return Ok(Charge::nothing(now));
+        }
         let (successes, spent) = self.window.sums(now);
         if (spent + 1) * 100 <= successes * u64::from(self.percent) {
             let paid = &mut self.window.now(now).part;
@@ -103,7 +113,16 @@ impl Ratio {
         Ok(Charge { at: now, paid: Paid::ByReserve })
     }
 
-    pub(super) fn refund(&mut self, now: Instant, Charge { at, paid }: Charge) {
+    fn record(&mut self, now: Instant, _charge: Charge, outcome: OutcomeKind) {
+        if is_answer(outcome) {
+            let successes = &mut self.window.now(now).whole;
+            *successes = successes.saturating_add(1);
+        }
+    }
+
+    fn abandon(&mut self, _now: Instant, _charge: Charge) {}
+
+    fn refund(&mut self, now: Instant, Charge { at, paid }: Charge) {
         match paid {
             Paid::BySuccesses => {
                 if let Some(tally) = self.window.then(now, at) {

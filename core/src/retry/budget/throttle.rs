@@ -1,7 +1,7 @@
 use core::cmp;
 use core::fmt;
 
-use super::other::{Does, OtherKind, Spend};
+use super::kind::{Does, Kind, Spend};
 use super::{Budget, Cause, Charge, Exhausted};
 use crate::outcome::OutcomeKind;
 use crate::settings::{InvalidSetting, at_least_one, first, within};
@@ -59,7 +59,7 @@ impl ThrottleBuilder {
             Ok(()) => {
                 let max = max_tokens * TOKEN;
                 let throttle = Throttle { max, gain, tokens: max };
-                Ok(Budget::other(OtherKind::Throttle(throttle), &const { Does::what::<Throttle>() }))
+                Ok(Budget { kind: Kind::Throttle(throttle), does: &const { Does::of::<Throttle>() } })
             }
             Err(error) => Err(error),
         }
@@ -76,11 +76,8 @@ impl fmt::Display for Throttle {
 }
 
 impl Spend for Throttle {
-    fn of(kind: &mut OtherKind) -> Option<&mut Self> {
-        match kind {
-            OtherKind::Throttle(throttle) => Some(throttle),
-            OtherKind::Quota(_) | OtherKind::InFlight(_) | OtherKind::Adaptive(_) => None,
-        }
+    fn of(kind: &mut Kind) -> Option<&mut Self> {
+        if let Kind::Throttle(throttle) = kind { Some(throttle) } else { None }
     }
 
     fn begin(&mut self, now: Instant, _entropy: u64) -> Result<Charge, Exhausted> {
