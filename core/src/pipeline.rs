@@ -154,6 +154,11 @@ impl<L> Pipeline<L> {
         &mut self.limits
     }
 
+    /// When another attempt goes beside one that takes long, if ever.
+    pub const fn hedge(&self) -> Option<&Hedge> {
+        self.hedge.as_ref()
+    }
+
     /// The circuit breaker, if there is one.
     pub const fn circuit_breaker_mut(&mut self) -> Option<&mut CircuitBreaker> {
         self.circuit_breaker.as_mut()

@@ -32,7 +32,7 @@ pub use oauth2::{ClientCredentials, TokenError};
 /// ```
 ///
 /// What it adds goes to the origin of the client's base URL and nowhere else: the client refuses to send a request to
-/// another, and follows no redirect. It is shown nowhere: not in [`Debug`](fmt::Debug), not in errors.
+/// another, and [redirects](crate::Redirects) that lead there are followed without. It is shown nowhere: not in [`Debug`](fmt::Debug), not in errors.
 #[derive(Clone)]
 pub struct Auth(Kind);
 
@@ -128,6 +128,14 @@ impl Auth {
         match &self.0 {
             Kind::OAuth2(tokens) => Some(tokens),
             Kind::Nobody | Kind::Header(..) | Kind::Query(..) | Kind::Signer(_) => None,
+        }
+    }
+
+    /// Whether a parameter of a query is the key, or repeats it.
+    pub(crate) fn is_secret_parameter(&self, name: &str, value: &str) -> bool {
+        match &self.0 {
+            Kind::Query(own, key) => name == own || value == key.expose_secret(),
+            Kind::Nobody | Kind::Header(..) | Kind::Signer(_) | Kind::OAuth2(_) => false,
         }
     }
 

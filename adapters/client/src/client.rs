@@ -7,13 +7,16 @@ use http::{HeaderMap, HeaderValue, Method};
 use steadfast_core::event::Observer;
 use steadfast_core::pipeline::Pipeline;
 use steadfast_core::time::Timer;
-use steadfast_executor::{InFlight, SharedPipeline};
+use steadfast_executor::InFlight;
 use steadfast_http::date::UnixTime;
 use url::Url;
 
 use crate::auth::Auth;
 use crate::clock::{self, WallClock};
+use crate::endpoints::{Common, Endpoints, OnePipeline};
 use crate::error::Error;
+use crate::minted::{IdempotencyKeys, Minted};
+use crate::redirect::Redirects;
 use crate::request::{RequestBuilder, header};
 
 /// How long a response's body may be unless told otherwise.
@@ -43,8 +46,11 @@ struct Shared<T, C, O> {
     max_replay: usize,
     read_timeout: Duration,
     wall_clock: WallClock,
+    redirects: Redirects,
+    minted: Minted,
     transport: T,
-    pipeline: SharedPipeline<C, O>,
+    timer: Common<C>,
+    endpoints: Endpoints<C, O>,
     in_flight: InFlight,
 }
 
@@ -60,7 +66,11 @@ impl<T, C: Timer> ApiClient<T, C> {
     /// | Setting | Default | Why |
     /// | --- | --- | --- |
     /// | `pipeline` | [`Pipeline::builder`] as it comes | retries, a breaker and a deadline; no rate limit, since only you know the API's |
+    /// | `endpoint` | none | where a path has a limit of its own |
     /// | `auth` | [`Auth::none`] | |
+    /// | `redirects` | [`Redirects::none`] | a redirect is a surprise in an API, and one that a caller should see |
+    /// | `idempotency_keys` | none | a server that does not know them acts twice |
+    /// | `request_ids`, `attempt_counts` | none | |
     /// | `user_agent` | `steadfast/` and the version | some servers refuse requests without |
     /// | `max_body` | 16 MiB | a response is read into memory; one that never ends must not fill it |
     /// | `max_replay` | 64 KiB | a request's body that is a stream can be sent again up to here; each call under way may hold as much |
@@ -71,20 +81,21 @@ impl<T, C: Timer> ApiClient<T, C> {
     /// On `wasm32-unknown-unknown` there is no randomness to seed with either: every process draws the same jitter unless
     /// it is given a `seed`.
     pub fn builder(base_url: &str, transport: T, timer: C) -> ApiClientBuilder<T, C> {
-        ApiClientBuilder {
+        let settings = Settings {
             base_url: base_url.to_owned(),
-            transport,
-            timer,
-            observer: (),
             pipeline: None,
+            endpoints: Vec::new(),
             headers: Ok(HeaderMap::new()),
             auth: Auth::none(),
+            redirects: Redirects::none(),
+            minted: Ok(Minted::nothing()),
             max_body: MAX_BODY,
             max_replay: MAX_REPLAY,
             read_timeout: READ_TIMEOUT,
             seed: None,
             wall_clock: clock::system,
-        }
+        };
+        ApiClientBuilder { transport, timer, observer: (), settings }
     }
 }
 
@@ -174,27 +185,53 @@ impl<T, C, O> ApiClient<T, C, O> {
         &self.shared.in_flight
     }
 
-    pub(crate) fn pipeline(&self) -> &SharedPipeline<C, O> {
-        &self.shared.pipeline
+    pub(crate) fn redirects(&self) -> Redirects {
+        self.shared.redirects
+    }
+
+    pub(crate) fn minted(&self) -> &Minted {
+        &self.shared.minted
+    }
+
+    /// The pipeline that calls of this URL go through.
+    pub(crate) fn pipeline_of(&self, url: &Url) -> &OnePipeline<C, O> {
+        self.shared.endpoints.of(url)
+    }
+
+    /// All pipelines.
+    pub(crate) fn pipelines(&self) -> impl Iterator<Item = &OnePipeline<C, O>> {
+        self.shared.endpoints.iter()
+    }
+
+    pub(crate) fn timer(&self) -> &C {
+        self.shared.timer.get()
     }
 }
 
 impl<T, C: Timer, O: Observer> ApiClient<T, C, O> {
-    pub(crate) fn timer(&self) -> &C {
-        self.shared.pipeline.timer()
+    /// A random number.
+    pub(crate) fn draw(&self) -> u64 {
+        self.shared.endpoints.draw()
     }
 }
 
 /// Settings of an [`ApiClient`]; the defaults are at [`ApiClient::builder`].
 #[must_use = "call `build`"]
 pub struct ApiClientBuilder<T, C, O = ()> {
-    base_url: String,
     transport: T,
     timer: C,
     observer: O,
+    settings: Settings,
+}
+
+struct Settings {
+    base_url: String,
     pipeline: Option<Pipeline>,
+    endpoints: Vec<(String, Pipeline)>,
     headers: Result<HeaderMap, Error>,
     auth: Auth,
+    redirects: Redirects,
+    minted: Result<Minted, Error>,
     max_body: usize,
     max_replay: usize,
     read_timeout: Duration,
@@ -204,13 +241,90 @@ pub struct ApiClientBuilder<T, C, O = ()> {
 
 impl<T, C: Timer, O: Observer> ApiClientBuilder<T, C, O> {
     /// The policies that every call goes through.
-    pub fn pipeline(self, pipeline: Pipeline) -> Self {
-        Self { pipeline: Some(pipeline), ..self }
+    pub fn pipeline(mut self, pipeline: Pipeline) -> Self {
+        self.settings.pipeline = Some(pipeline);
+        self
+    }
+
+    /// A pipeline of its own for all paths that begin with this one: an endpoint that has its own rate limit, or that may
+    /// fail without keeping anybody from the others.
+    ///
+    /// ```
+    /// # use bytes::Bytes;
+    /// # use http::{Request, Response};
+    /// # use http_body_util::Full;
+    /// # use std::future::{Ready, ready};
+    /// # use steadfast_client::{ApiClient, RequestBody, Transport, TransportError};
+    /// # use steadfast_core::pipeline::Pipeline;
+    /// # use steadfast_core::rate_limit::{Quota, TokenBucket};
+    /// # use steadfast_core::time::ManualClock;
+    /// # struct Echo;
+    /// # impl Transport for Echo {
+    /// #     type Body = Full<Bytes>;
+    /// #     type Sending = Ready<Result<Response<Full<Bytes>>, TransportError>>;
+    /// #     fn send(&self, _: Request<RequestBody>) -> Self::Sending { ready(Ok(Response::default())) }
+    /// # }
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let clock = ManualClock::new();
+    /// let search = Pipeline::builder().rate_limit(TokenBucket::new(Quota::per_minute(30)?)).build()?;
+    /// let client = ApiClient::builder("https://api.example.com/v1", Echo, &clock)
+    ///     .pipeline(Pipeline::builder().rate_limit(TokenBucket::new(Quota::per_second(50)?)).build()?)
+    ///     .endpoint("search", search) // /v1/search and /v1/search/code, and not /v1/searches
+    ///     .build()?;
+    /// # let _ = client;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Where several fit, the longest does. Such a call goes through that pipeline, and not through the client's.
+    pub fn endpoint(mut self, path: &str, pipeline: Pipeline) -> Self {
+        self.settings.endpoints.push((path.to_owned(), pipeline));
+        self
+    }
+
+    /// Which redirects are followed.
+    pub fn redirects(mut self, redirects: Redirects) -> Self {
+        self.settings.redirects = redirects;
+        self
+    }
+
+    /// Mints a key for each call whose method is not idempotent and that has none, so that it can be repeated.
+    pub fn idempotency_keys(mut self, keys: IdempotencyKeys) -> Self {
+        self.settings.minted = self.settings.minted.map(|minted| Minted { keys: Some(keys), ..minted });
+        self
+    }
+
+    /// Gives each call a name, in this field: the same for all of its attempts, and in the error if it fails
+    /// ([`Failure::request_id`](crate::Failure::request_id)), so that it can be found in the logs of both sides.
+    pub fn request_ids(mut self, field: &str) -> Self {
+        self.settings.minted = self.settings.minted.and_then(|minted| {
+            let request_id = Some(header(field, "")?.0);
+            Ok(Minted { request_id, ..minted })
+        });
+        self
+    }
+
+    /// Gives each attempt its number, in this field: 1 for the first.
+    pub fn attempt_counts(mut self, field: &str) -> Self {
+        self.settings.minted = self.settings.minted.and_then(|minted| {
+            let attempt_count = Some(header(field, "")?.0);
+            Ok(Minted { attempt_count, ..minted })
+        });
+        self
+    }
+
+    /// What keys and request ids are drawn from, instead of from the operating system: for tests, and for platforms that have
+    /// nothing random. It has to draw a number that nobody has drawn before: with two calls of one key, the server makes only
+    /// one of them.
+    pub fn identifiers(mut self, draw: impl Fn() -> u128 + Send + Sync + 'static) -> Self {
+        self.settings.minted =
+            self.settings.minted.map(|minted| Minted { identifiers: Some(Arc::new(draw)), ..minted });
+        self
     }
 
     /// A header field that every request carries unless it sets its own.
     pub fn header(mut self, name: &str, value: &str) -> Self {
-        self.headers = self.headers.and_then(|mut headers| {
+        self.settings.headers = self.settings.headers.and_then(|mut headers| {
             let (name, value) = header(name, value)?;
             headers.insert(name, value);
             Ok(headers)
@@ -219,8 +333,9 @@ impl<T, C: Timer, O: Observer> ApiClientBuilder<T, C, O> {
     }
 
     /// How the client says who it is, on each request.
-    pub fn auth(self, auth: Auth) -> Self {
-        Self { auth, ..self }
+    pub fn auth(mut self, auth: Auth) -> Self {
+        self.settings.auth = auth;
+        self
     }
 
     /// Who is calling. In place of `steadfast/` and the version.
@@ -229,85 +344,54 @@ impl<T, C: Timer, O: Observer> ApiClientBuilder<T, C, O> {
     }
 
     /// How many bytes of a response's body are read; a longer one is an error.
-    pub fn max_body(self, bytes: usize) -> Self {
-        Self { max_body: bytes, ..self }
+    pub fn max_body(mut self, bytes: usize) -> Self {
+        self.settings.max_body = bytes;
+        self
     }
 
     /// How many bytes are kept of a request's body that is a stream, so that it can be sent again. Zero keeps none.
-    pub fn max_replay(self, bytes: usize) -> Self {
-        Self { max_replay: bytes, ..self }
+    pub fn max_replay(mut self, bytes: usize) -> Self {
+        self.settings.max_replay = bytes;
+        self
     }
 
     /// For how long nothing may come of a response's body while it is read: what comes then is [`Error::ReadTimeout`]. A body
     /// that is read whole is over with its attempt in any case.
-    pub fn read_timeout(self, time: Duration) -> Self {
-        Self { read_timeout: time, ..self }
+    pub fn read_timeout(mut self, time: Duration) -> Self {
+        self.settings.read_timeout = time;
+        self
     }
 
     /// What jitter is drawn from, so that a run can be repeated.
-    pub fn seed(self, seed: u64) -> Self {
-        Self { seed: Some(seed), ..self }
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.settings.seed = Some(seed);
+        self
     }
 
     /// What time it is on the wall, if that is known: only for a `Retry-After` that is a date.
     ///
     /// A response that has a `Date`, as nearly all have, is read by that and needs no clock. Where neither tells the time,
     /// a `Retry-After` in seconds is obeyed as ever, and one that is a date is not understood.
-    pub fn wall_clock(self, clock: fn() -> Option<UnixTime>) -> Self {
-        Self { wall_clock: clock, ..self }
+    pub fn wall_clock(mut self, clock: fn() -> Option<UnixTime>) -> Self {
+        self.settings.wall_clock = clock;
+        self
     }
 
     /// Whom to tell what happens.
     pub fn observer<P: Observer>(self, observer: P) -> ApiClientBuilder<T, C, P> {
-        let Self {
-            base_url,
-            transport,
-            timer,
-            observer: _,
-            pipeline,
-            headers,
-            auth,
-            max_body,
-            max_replay,
-            read_timeout,
-            seed,
-            wall_clock,
-        } = self;
-        ApiClientBuilder {
-            base_url,
-            transport,
-            timer,
-            observer,
-            pipeline,
-            headers,
-            auth,
-            max_body,
-            max_replay,
-            read_timeout,
-            seed,
-            wall_clock,
-        }
+        let Self { transport, timer, observer: _, settings } = self;
+        ApiClientBuilder { transport, timer, observer, settings }
     }
 
     /// The client.
     ///
     /// # Errors
-    /// [`Error::InvalidRequest`], if the base URL or a header field cannot be, or the read timeout is zero.
+    /// [`Error::InvalidRequest`], if the base URL, an endpoint or a header field cannot be, the read timeout is zero, or keys
+    /// are to be minted and there is nothing to draw them from.
     pub fn build(self) -> Result<ApiClient<T, C, O>, Error> {
-        let Self {
-            base_url,
-            transport,
-            timer,
-            observer,
-            pipeline,
-            headers,
-            auth,
-            max_body,
-            max_replay,
-            read_timeout,
-            seed,
-            wall_clock,
-        } = self;
+        let Self { transport, timer, observer, settings } = self;
+        let Settings { base_url, pipeline, endpoints, headers, auth, redirects, minted, .. } = settings;
+        let Settings { max_body, max_replay, read_timeout, seed, wall_clock, .. } = settings;
         if read_timeout.is_zero() {
             let (value, reason) = (format!("{read_timeout:?}"), "it must be more than zero".to_owned());
             return Err(Error::InvalidRequest { field: "read_timeout", value, reason });
@@ -316,12 +400,11 @@ impl<T, C: Timer, O: Observer> ApiClientBuilder<T, C, O> {
         let mut headers = headers?;
         let name = HeaderValue::from_static(concat!("steadfast/", env!("CARGO_PKG_VERSION")));
         headers.entry(USER_AGENT).or_insert(name);
-        let pipeline = pipeline.unwrap_or_default();
-        let pipeline = match seed {
-            Some(seed) => SharedPipeline::with_seed(pipeline, timer, seed),
-            None => SharedPipeline::new(pipeline, timer),
-        };
-        let pipeline = pipeline.with_observer(observer);
+        let minted = minted?;
+        minted.check()?;
+        let timer = Common::new(timer);
+        let others = pipeline.unwrap_or_default();
+        let endpoints = Endpoints::new(&base, &timer, &Common::new(observer), seed, others, endpoints)?;
         let in_flight = InFlight::new();
         let shared = Shared {
             base,
@@ -331,8 +414,11 @@ impl<T, C: Timer, O: Observer> ApiClientBuilder<T, C, O> {
             max_replay,
             read_timeout,
             wall_clock,
+            redirects,
+            minted,
             transport,
-            pipeline,
+            timer,
+            endpoints,
             in_flight,
         };
         Ok(ApiClient { shared: Arc::new(shared) })
@@ -356,7 +442,7 @@ impl<T, C, O> fmt::Debug for ApiClient<T, C, O> {
 /// Shows no URL and no header: neither has been checked for secrets yet.
 impl<T, C, O> fmt::Debug for ApiClientBuilder<T, C, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ApiClientBuilder").field("max_body", &self.max_body).finish_non_exhaustive()
+        f.debug_struct("ApiClientBuilder").field("max_body", &self.settings.max_body).finish_non_exhaustive()
     }
 }
 
@@ -377,7 +463,7 @@ fn base(url: &str) -> Result<Url, Error> {
 }
 
 /// Where `path` leads, seen from `base`.
-fn target(base: &Url, path: &str) -> Result<Url, Error> {
+pub(crate) fn target(base: &Url, path: &str) -> Result<Url, Error> {
     let invalid = |reason: String| Error::InvalidRequest { field: "url", value: without_secrets(path), reason };
     if path.starts_with("http://") || path.starts_with("https://") {
         let url = Url::parse(path).map_err(|error| invalid(error.to_string()))?;

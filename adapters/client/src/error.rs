@@ -4,7 +4,7 @@ use std::str::Utf8Error;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use steadfast_core::rejected::Rejected;
 use steadfast_core::run::{CallError, History, LastAttempt};
 use steadfast_core::time::Instant;
@@ -13,6 +13,7 @@ use steadfast_executor::ShutDown;
 use crate::answer::Head;
 use crate::auth::TokenError;
 use crate::exchange::Tried;
+use crate::redirect::NotFollowed;
 use crate::transport::BoxError;
 
 /// How much of a failed response's body an error keeps.
@@ -106,9 +107,14 @@ pub enum Error {
     /// There is no such thing (404, 410).
     #[error("{0}: not found")]
     NotFound(Box<Failure>),
-    /// The server wants us to go elsewhere (3xx); redirects are not followed.
-    #[error("{0}: redirects are not followed")]
-    Redirect(Box<Failure>),
+    /// The server wants us to go elsewhere (3xx), and we do not: see [`Redirects`](crate::Redirects).
+    #[error("{failure}: {reason}")]
+    Redirect {
+        /// Why not.
+        reason: NotFollowed,
+        /// The call, with the response that leads elsewhere.
+        failure: Box<Failure>,
+    },
     /// The server finds fault with the request (any other 4xx).
     #[error("{0}: the request was refused")]
     Client(Box<Failure>),
@@ -143,7 +149,7 @@ pub enum Error {
 
 /// The call that failed: what was asked, how often, for how long, what the server said, and why there is no more.
 pub struct Failure {
-    pub(crate) target: String,
+    pub(crate) target: Named,
     pub(crate) attempts: u32,
     pub(crate) elapsed: Duration,
     pub(crate) history: History,
@@ -188,10 +194,10 @@ impl Failure {
         self.body.get(..KEPT_BODY).unwrap_or(&self.body)
     }
 
-    /// The server's own name for the request, from the usual header fields.
+    /// The server's own name for the request, from the usual header fields; else that which the client gave it, if it
+    /// [does](crate::ApiClientBuilder::request_ids).
     pub fn request_id(&self) -> Option<&str> {
-        let headers = self.headers()?;
-        REQUEST_ID.iter().find_map(|name| headers.get(*name)?.to_str().ok())
+        request_id(self.headers(), &self.target)
     }
 
     /// How long the server asked to wait, if it did.
@@ -202,7 +208,7 @@ impl Failure {
 
 impl Error {
     /// What a call that did not succeed amounts to: what its last attempt brought, or why it never made one.
-    pub(crate) fn of_call<B>(target: String, error: CallError<Tried<B>>) -> Self {
+    pub(crate) fn of_call<B>(target: Named, error: CallError<Tried<B>>) -> Self {
         let CallError { rejected, last, attempts, elapsed, history } = error;
         let failure =
             |head, body| Box::new(Failure { target, attempts, elapsed, history, rejected: Some(rejected), head, body });
@@ -229,7 +235,7 @@ impl Error {
     }
 
     /// What a call amounts to that the shutdown of its client has stopped.
-    pub(crate) fn of_shut_down(target: String, attempts: u32, elapsed: Duration, why: ShutDown) -> Self {
+    pub(crate) fn of_shut_down(target: Named, attempts: u32, elapsed: Duration, why: ShutDown) -> Self {
         let (history, body) = (History::default(), Bytes::new());
         let failure = Box::new(Failure { target, attempts, elapsed, history, rejected: None, head: None, body });
         match why {
@@ -257,7 +263,7 @@ impl Error {
             401 | 403 => Self::Authentication(failure),
             404 | 410 => Self::NotFound(failure),
             429 => Self::RateLimited(failure),
-            300..=399 => Self::Redirect(failure),
+            300..=399 => Self::Redirect { reason: NotFollowed::Never, failure },
             400..=499 => Self::Client(failure),
             _ => Self::Server(failure),
         }
@@ -268,6 +274,7 @@ impl Error {
         match self {
             Self::InvalidRequest { .. } => None,
             Self::Connection { failure, .. }
+            | Self::Redirect { failure, .. }
             | Self::Token { failure, .. }
             | Self::Signature { failure, .. }
             | Self::Body { failure, .. }
@@ -284,7 +291,6 @@ impl Error {
             | Self::Cancelled(failure)
             | Self::Authentication(failure)
             | Self::NotFound(failure)
-            | Self::Redirect(failure)
             | Self::Client(failure)
             | Self::Server(failure)
             | Self::BodyTooLong(failure) => Some(failure),
@@ -313,6 +319,27 @@ impl Error {
     }
 }
 
+/// A call as it is told of.
+#[derive(Clone)]
+pub(crate) struct Named {
+    /// What was asked of whom.
+    pub(crate) shown: String,
+    /// The name that the client gave it.
+    pub(crate) id: Option<HeaderValue>,
+}
+
+impl fmt::Debug for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.shown.fmt(f)
+    }
+}
+
+/// The name of a call by which a server's support finds it.
+pub(crate) fn request_id<'a>(headers: Option<&'a HeaderMap>, named: &'a Named) -> Option<&'a str> {
+    let servers = headers.and_then(|headers| REQUEST_ID.iter().find_map(|name| headers.get(*name)?.to_str().ok()));
+    servers.or_else(|| named.id.as_ref()?.to_str().ok())
+}
+
 /// What is at the bottom of an error, below all that only says that something went wrong.
 fn root<'a>(error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError + 'static) {
     let mut root = error;
@@ -337,7 +364,7 @@ pub(crate) enum What {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { target, attempts, elapsed, rejected, head, .. } = self;
-        f.write_str(target)?;
+        f.write_str(&target.shown)?;
         if let Some(head) = head {
             write!(f, ": {}", head.status)?;
         }

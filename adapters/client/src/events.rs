@@ -277,7 +277,7 @@ impl<'a, T: Transport, C: Timer, O: Observer> EventStream<'a, T, C, O> {
             self.retry = self.parser.retry().unwrap_or(self.retry);
             self.fruitless = self.fruitless.saturating_add(1);
             let client = self.request.client();
-            self.delay = self.backoff.delay(self.fruitless, self.delay, client.pipeline().draw());
+            self.delay = self.backoff.delay(self.fruitless, self.delay, client.draw());
             self.state = State::Due(client.timer().now() + self.retry + self.delay);
         }
     }

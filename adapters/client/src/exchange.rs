@@ -14,10 +14,15 @@ use steadfast_core::time::{Instant, Timer};
 use steadfast_executor::Flight;
 
 use crate::answer::{Answer, Head, is_success};
+use crate::auth::Auth;
 use crate::body::{RequestBody, Sent};
 use crate::client::ApiClient;
+use crate::error::Named;
 use crate::guard::Patience;
 use crate::transport::Transport;
+
+/// Who we are to another origin.
+static NOBODY: Auth = Auth::none();
 
 /// What one attempt brought, and whether there can be another.
 pub(crate) struct Tried<B> {
@@ -42,10 +47,11 @@ pub(crate) enum Extent {
 /// What a call brought, and what is told of it.
 pub(crate) struct Called<B> {
     pub(crate) tried: Tried<B>,
-    pub(crate) target: String,
+    pub(crate) target: Named,
     pub(crate) started: Instant,
     pub(crate) elapsed: Duration,
     pub(crate) patience: Patience,
+    pub(crate) redirects: u32,
     pub(crate) flight: Flight,
 }
 
@@ -64,6 +70,8 @@ pub(crate) struct Outgoing {
     /// All of it, where that is in memory.
     pub(crate) in_memory: Option<Bytes>,
     pub(crate) is_one_stream: bool,
+    /// Whether it goes to the origin of the base URL, and never left it: else nobody is told who we are.
+    pub(crate) is_at_home: bool,
 }
 
 /// One attempt: sends the request and reads so much of the response.
@@ -77,12 +85,13 @@ pub(crate) async fn attempt<T: Transport, C: Timer, O: Observer>(
     extent: Extent,
 ) -> Tried<T::Body> {
     let Attempt { number, until } = attempt;
-    let Outgoing { body, in_memory, is_one_stream } = outgoing;
+    let Outgoing { body, in_memory, is_one_stream, is_at_home } = outgoing;
     let Some((body, sent)) = body else {
         let answer = Answer::BodyFailed("it was a stream, and cannot be sent again".into());
         return Tried { number, answer, is_spent: true, body: None };
     };
-    let exchange = pin!(exchange(client, head, body, in_memory.as_ref(), refused, patience, extent));
+    let auth = if is_at_home { client.auth() } else { &NOBODY };
+    let exchange = pin!(exchange(client, auth, head, body, in_memory.as_ref(), refused, patience, extent));
     let (answer, body) = if is_one_stream {
         // The pipeline would end it as well, and then try again. Whether it can, is seen here and not there.
         match select(exchange, pin!(client.timer().sleep_until(until))).await {
@@ -101,8 +110,10 @@ pub(crate) async fn attempt<T: Transport, C: Timer, O: Observer>(
 }
 
 /// Says who we are, sends the request, and reads the response.
+#[allow(clippy::too_many_arguments)] // All that an exchange is, called from one place.
 async fn exchange<T: Transport, C: Timer, O: Observer>(
     client: &ApiClient<T, C, O>,
+    auth: &Auth,
     mut head: Parts,
     body: RequestBody,
     in_memory: Option<&Bytes>,
@@ -110,7 +121,7 @@ async fn exchange<T: Transport, C: Timer, O: Observer>(
     patience: Patience,
     extent: Extent,
 ) -> (Answer, Option<Box<T::Body>>) {
-    let (auth, transport) = (client.auth(), client.transport());
+    let transport = client.transport();
     let mut used = None;
     if let Some(tokens) = auth.tokens().filter(|_| !head.headers.contains_key(AUTHORIZATION)) {
         match tokens.authorization(transport, client.timer()).await {

@@ -1,28 +1,24 @@
 use std::fmt;
-use std::future::pending;
-use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::Duration;
 
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method};
 use serde::Serialize;
 use steadfast_core::event::Observer;
 use steadfast_core::outcome::Idempotency;
-use steadfast_core::pipeline::{Attempt, CallOptions};
-use steadfast_core::run::{CallError, LastAttempt};
-use steadfast_core::time::{Instant, Timer};
-use steadfast_http::idempotency;
+use steadfast_core::time::Timer;
 use url::{Url, form_urlencoded};
 
 use crate::answer::Answer;
 use crate::body::{Payload, RequestBody};
+use crate::call::{Call, idempotency_of, show};
 use crate::client::ApiClient;
 use crate::error::Error;
 use crate::events::EventStream;
-use crate::exchange::{self, Called, Extent, Outgoing, Tried};
-use crate::guard::{Guarded, Patience};
+use crate::exchange::{Called, Extent, Tried};
+use crate::guard::Guarded;
 use crate::multipart::Multipart;
+use crate::overrides::Overrides;
+use crate::redirect::Journey;
 use crate::response::Response;
 use crate::streaming::StreamingResponse;
 use crate::transport::Transport;
@@ -37,26 +33,21 @@ pub struct RequestBuilder<'a, T, C, O> {
     target: Result<Url, Error>,
     headers: HeaderMap,
     payload: Payload,
-    idempotency: Option<Idempotency>,
-    weight: NonZeroU32,
-    read_timeout: Option<Duration>,
-    any_status: bool,
+    pub(crate) overrides: Overrides,
 }
 
 impl<'a, T, C, O> RequestBuilder<'a, T, C, O> {
     pub(crate) fn new(client: &'a ApiClient<T, C, O>, method: Method, target: Result<Url, Error>) -> Self {
         let (headers, payload) = (HeaderMap::new(), RequestBody::default().into());
-        let (idempotency, weight, read_timeout) = (None, NonZeroU32::MIN, None);
-        Self { client, method, target, headers, payload, idempotency, weight, read_timeout, any_status: false }
+        Self { client, method, target, headers, payload, overrides: Overrides::none() }
     }
 
     /// The same request once more; `None` if it cannot be sent, or not again.
     pub(crate) fn again(&self) -> Option<Self> {
         let target = Ok(self.target.as_ref().ok()?.clone());
         let payload = Payload::Bytes(self.payload.in_memory()?.clone());
-        let Self { client, idempotency, weight, read_timeout, any_status, .. } = *self;
-        let (method, headers) = (self.method.clone(), self.headers.clone());
-        Some(Self { client, method, target, headers, payload, idempotency, weight, read_timeout, any_status })
+        let (method, headers, overrides) = (self.method.clone(), self.headers.clone(), self.overrides.clone());
+        Some(Self { client: self.client, method, target, headers, payload, overrides })
     }
 
     /// Why there is no [`again`](Self::again).
@@ -76,7 +67,7 @@ impl<'a, T, C, O> RequestBuilder<'a, T, C, O> {
 
     /// Whether the call may be repeated, by what has been said so far.
     pub(crate) fn idempotency_by_now(&self) -> Idempotency {
-        self.idempotency.unwrap_or_else(|| {
+        self.overrides.idempotency.unwrap_or_else(|| {
             let idempotency = idempotency_of(&self.method, &self.headers);
             match idempotency_of(&self.method, self.client.default_headers()) {
                 Idempotency::Idempotent => Idempotency::Idempotent,
@@ -193,26 +184,6 @@ impl<'a, T, C, O> RequestBuilder<'a, T, C, O> {
         self.payload = Payload::Made(Box::new(make));
         self
     }
-
-    /// Says whether the call may be repeated, where its method and headers do not tell: a `POST` that only reads.
-    pub fn idempotency(mut self, idempotency: Idempotency) -> Self {
-        self.idempotency = Some(idempotency);
-        self
-    }
-
-    /// For how long nothing may come of the response's body while it is read. Default: the client's.
-    ///
-    /// Zero waits for nothing: what is not there when the head is, counts as stalled.
-    pub fn read_timeout(mut self, time: Duration) -> Self {
-        self.read_timeout = Some(time);
-        self
-    }
-
-    /// How many tokens of the rate limit each attempt takes. Default: 1.
-    pub fn weight(mut self, tokens: NonZeroU32) -> Self {
-        self.weight = tokens;
-        self
-    }
 }
 
 impl<'a, T: Transport, C: Timer, O: Observer> RequestBuilder<'a, T, C, O> {
@@ -223,8 +194,9 @@ impl<'a, T: Transport, C: Timer, O: Observer> RequestBuilder<'a, T, C, O> {
     /// # Errors
     /// If no attempt brought a response with a status that means success (2xx). See [`Error`].
     pub async fn send(self) -> Result<Response, Error> {
-        let Called { tried, target, elapsed, .. } = self.call(Extent::Whole).await?;
-        Response::of(tried.answer, target, tried.number, elapsed)
+        let Called { tried, target, elapsed, redirects, .. } = self.call(Extent::Whole).await?;
+        let response = Response::of(tried.answer, target, tried.number, elapsed)?;
+        Ok(Response { redirects, ..response })
     }
 
     /// The same, and whatever the status of the last response, it is no error: an API may say with a 409 what it was asked for.
@@ -236,9 +208,10 @@ impl<'a, T: Transport, C: Timer, O: Observer> RequestBuilder<'a, T, C, O> {
     /// # Errors
     /// If the last attempt brought no whole response, or the call was refused before its first.
     pub async fn send_raw(mut self) -> Result<Response, Error> {
-        self.any_status = true;
-        let Called { tried, target, elapsed, .. } = self.call(Extent::Whole).await?;
-        Response::of_any_status(tried.answer, target, tried.number, elapsed)
+        self.overrides.any_status = true;
+        let Called { tried, target, elapsed, redirects, .. } = self.call(Extent::Whole).await?;
+        let response = Response::of_any_status(tried.answer, target, tried.number, elapsed)?;
+        Ok(Response { redirects, ..response })
     }
 
     /// The same, up to the head of the response: its body is still to come, and need not fit in memory.
@@ -265,7 +238,7 @@ impl<'a, T: Transport, C: Timer, O: Observer> RequestBuilder<'a, T, C, O> {
 
     async fn streaming(self, extent: Extent) -> Result<StreamingResponse<T, C, O>, Error> {
         let client = self.client.clone();
-        let Called { tried, target, started, elapsed, patience, flight } = self.call(extent).await?;
+        let Called { tried, target, started, elapsed, patience, flight, .. } = self.call(extent).await?;
         let Tried { number, answer, body, .. } = tried;
         match (answer, body) {
             (Answer::Whole { head, .. }, Some(body)) => {
@@ -282,66 +255,10 @@ impl<'a, T: Transport, C: Timer, O: Observer> RequestBuilder<'a, T, C, O> {
         }
     }
 
-    /// Makes the call: reads so much of the response as is wanted.
     async fn call(self, extent: Extent) -> Result<Called<T::Body>, Error> {
-        let Self { client, method, target, mut headers, mut payload, idempotency, weight, read_timeout, any_status } =
-            self;
-        let url = target?;
-        let uri: http::Uri = url.as_str().parse().map_err(|error: http::uri::InvalidUri| Error::InvalidRequest {
-            field: "url",
-            value: shown(&url),
-            reason: error.to_string(),
-        })?;
-        for (name, value) in client.default_headers() {
-            if !headers.contains_key(name) {
-                headers.insert(name, value.clone());
-            }
-        }
-        let idempotency = idempotency.unwrap_or_else(|| idempotency_of(&method, &headers));
-        let options = CallOptions::new(idempotency).with_weight(weight);
-
-        let started = client.timer().now();
-        let deadline = match extent {
-            // Whole, it is read before the attempt ends.
-            Extent::Whole | Extent::HeadOfEndless => Instant::MAX,
-            Extent::Head => client.pipeline().with_policies(|pipeline, now| pipeline.deadline_of(now, &options)),
-        };
-        let patience = Patience { read_timeout: read_timeout.unwrap_or(client.read_timeout()), deadline };
-        // Whether a token was refused already: a call is given one more, and not one after the other.
-        let refused = AtomicBool::new(false);
-        let flight = client.in_flight().enter();
-        let made = AtomicU32::new(0);
-        let attempt = |attempt: Attempt| {
-            let (mut head, ()) = http::Request::new(()).into_parts();
-            (head.method, head.uri, head.headers) = (method.clone(), uri.clone(), headers.clone());
-            let outgoing = Outgoing {
-                body: payload.attempt(client.max_replay()),
-                in_memory: payload.in_memory().cloned(),
-                is_one_stream: payload.is_one_stream(),
-            };
-            let refused = &refused;
-            let starts = flight.start();
-            made.store(if starts { attempt.number } else { 0 }, Ordering::Relaxed);
-            async move {
-                if !starts {
-                    // Shut down in this moment: the flight ends before anything is sent.
-                    pending::<()>().await;
-                }
-                exchange::attempt(client, attempt, head, outgoing, refused, patience, extent).await
-            }
-        };
-        let call = client.pipeline().call(options, Tried::outcome, attempt);
-        let result = flight.run(call).await;
-        let target = format!("{method} {}", shown(&url));
-        let elapsed = client.timer().now() - started;
-        match result {
-            Ok(Ok(tried)) => Ok(Called { tried, target, started, elapsed, patience, flight }),
-            Ok(Err(CallError { last: LastAttempt::Returned(tried), .. })) if any_status && tried.answer.is_whole() => {
-                Ok(Called { tried, target, started, elapsed, patience, flight })
-            }
-            Ok(Err(error)) => Err(Error::of_call(target, error)),
-            Err(why) => Err(Error::of_shut_down(target, made.load(Ordering::Relaxed), elapsed, why)),
-        }
+        let Self { client, method, target, headers, payload, overrides } = self;
+        let journey = Journey::new(method, target?);
+        Call::new(client, journey, headers, payload, overrides, extent).make().await
     }
 }
 
@@ -351,21 +268,11 @@ impl<T, C, O> fmt::Debug for RequestBuilder<'_, T, C, O> {
         let names: Vec<_> = self.headers.keys().collect();
         f.debug_struct("RequestBuilder")
             .field("method", &self.method)
-            .field("target", &self.target.as_ref().map(shown))
+            .field("target", &self.target.as_ref().map(show))
             .field("headers", &names)
             .field("payload", &self.payload)
             .finish_non_exhaustive()
     }
-}
-
-/// A URL as it may be printed: without its query and without a user's name and password, where secrets are.
-fn shown(url: &Url) -> String {
-    format!("{}{}", url.origin().ascii_serialization(), url.path())
-}
-
-fn idempotency_of(method: &Method, headers: &HeaderMap) -> Idempotency {
-    let fields = headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
-    idempotency::of_request(method.as_str().as_bytes(), fields)
 }
 
 /// A header field, if it can be one.

@@ -7,27 +7,28 @@ use serde::de::DeserializeOwned;
 use steadfast_core::run::History;
 
 use crate::answer::{Answer, Head, is_success};
-use crate::error::{Error, Failure, What};
+use crate::error::{Error, Failure, Named, What, request_id};
 
 /// A response with its whole body: one that means success, or any from [`send_raw`](crate::RequestBuilder::send_raw).
 pub struct Response {
     pub(crate) head: Head,
     pub(crate) body: Bytes,
-    pub(crate) target: String,
+    pub(crate) target: Named,
     pub(crate) attempts: u32,
     pub(crate) elapsed: Duration,
+    pub(crate) redirects: u32,
 }
 
 impl Response {
     /// A response with a status that means success, or else the error that its status means.
-    pub(crate) fn of(answer: Answer, target: String, attempts: u32, elapsed: Duration) -> Result<Self, Error> {
+    pub(crate) fn of(answer: Answer, target: Named, attempts: u32, elapsed: Duration) -> Result<Self, Error> {
         Self::of_status(answer, target, attempts, elapsed, is_success)
     }
 
     /// A response with whatever status.
     pub(crate) fn of_any_status(
         answer: Answer,
-        target: String,
+        target: Named,
         attempts: u32,
         elapsed: Duration,
     ) -> Result<Self, Error> {
@@ -36,7 +37,7 @@ impl Response {
 
     fn of_status(
         answer: Answer,
-        target: String,
+        target: Named,
         attempts: u32,
         elapsed: Duration,
         is_wanted: impl Fn(StatusCode) -> bool,
@@ -44,7 +45,7 @@ impl Response {
         let (what, head, body) = answer.into_parts();
         match (what, head) {
             (What::Answered(status), Some(head)) if is_wanted(status) => {
-                Ok(Self { head, body, target, attempts, elapsed })
+                Ok(Self { head, body, target, attempts, elapsed, redirects: 0 })
             }
             (what, head) => {
                 let failure =
@@ -103,6 +104,17 @@ impl Response {
     /// How long it took, with all waits and retries.
     pub fn elapsed(&self) -> Duration {
         self.elapsed
+    }
+
+    /// How many redirects were followed on the way.
+    pub fn redirects(&self) -> u32 {
+        self.redirects
+    }
+
+    /// The server's own name for the request, from the usual header fields; else that which the client gave it, if it
+    /// [does](crate::ApiClientBuilder::request_ids).
+    pub fn request_id(&self) -> Option<&str> {
+        request_id(Some(&self.head.headers), &self.target)
     }
 
     /// The call, for an error about its response.

@@ -15,7 +15,7 @@ use steadfast_executor::{Flight, ShutDown};
 
 use crate::answer::Head;
 use crate::client::ApiClient;
-use crate::error::{Error, Failure};
+use crate::error::{Error, Failure, Named};
 use crate::guard::{Broke, Guarded};
 use crate::transport::Transport;
 
@@ -73,7 +73,7 @@ pub struct StreamingResponse<T: Transport, C: Timer, O> {
     /// `None` when there is no more of it.
     open: Option<Open<T, C>>,
     head: Head,
-    target: String,
+    target: Named,
     attempts: u32,
     started: Instant,
     elapsed: Duration,
@@ -94,7 +94,7 @@ impl<T: Transport, C: Timer, O: Observer> StreamingResponse<T, C, O> {
         client: ApiClient<T, C, O>,
         body: Option<(Guards<T, C>, Flight)>,
         head: Head,
-        target: String,
+        target: Named,
         attempts: u32,
         started: Instant,
         elapsed: Duration,

@@ -57,7 +57,8 @@
 
 pub use steadfast_client::{
     ApiClient, ApiClientBuilder, Auth, ClientCredentials, Error, EventParser, EventStream, EventTooLong, Failure,
-    Multipart, Part, RequestBody, RequestBuilder, Response, ServerEvent, StreamingResponse, Transport, TransportError,
+    IdempotencyKeys, Multipart, NotFollowed, Part, Redirects, RequestBody, RequestBuilder, Response, ServerEvent,
+    StreamingResponse, Transport, TransportError,
 };
 pub use steadfast_core as core;
 pub use steadfast_core::backoff::{Backoff, Growth, Jitter};

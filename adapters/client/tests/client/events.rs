@@ -265,7 +265,7 @@ fn what_breaks_goes_on_and_what_is_refused_does_not() {
         (Answers(404, &[], ""), |error| matches!(error, Error::NotFound(_))),
         (Answers(200, &[], "data: a\n\n"), |error| matches!(error, Error::NotEvents(_))),
         (Answers(200, &[("content-type", "text/html")], ""), |error| matches!(error, Error::NotEvents(_))),
-        (Answers(302, &[], ""), |error| matches!(error, Error::Redirect(_))),
+        (Answers(302, &[], ""), |error| matches!(error, Error::Redirect { .. })),
     ];
     for (does, is) in table {
         let (_, errors, elapsed, ids) = listen(Method::GET, &[does], 9);

@@ -2,9 +2,11 @@
 
 mod auth;
 mod bodies;
+mod calls;
 mod events;
 mod forms;
 mod lifecycle;
+mod redirects;
 mod script;
 mod streaming;
 
@@ -148,7 +150,7 @@ fn ut_04_each_failure_is_its_own_error() {
         (vec![Answers(404, &[], "")], |error| matches!(error, Error::NotFound(_)), Some(404), 1, false),
         (vec![Answers(410, &[], "")], |error| matches!(error, Error::NotFound(_)), Some(410), 1, false),
         (vec![Answers(422, &[], "")], |error| matches!(error, Error::Client(_)), Some(422), 1, false),
-        (vec![Answers(302, &[], "")], |error| matches!(error, Error::Redirect(_)), Some(302), 1, false),
+        (vec![Answers(302, &[], "")], |error| matches!(error, Error::Redirect { .. }), Some(302), 1, false),
         (thrice(Answers(429, &[], "")), |error| matches!(error, Error::RateLimited(_)), Some(429), 3, true),
         (thrice(Answers(500, &[], "")), |error| matches!(error, Error::Server(_)), Some(500), 3, true),
         (vec![Answers(501, &[], "")], |error| matches!(error, Error::Server(_)), Some(501), 1, false),

@@ -79,6 +79,11 @@ impl Script {
         this
     }
 
+    /// Plays this next, behind what is left.
+    pub(crate) fn then(&self, script: &[Does]) {
+        self.0.script.borrow_mut().extend(script);
+    }
+
     /// What was seen since this was last asked.
     pub(crate) fn seen(&self) -> Vec<Seen> {
         self.0.seen.take()

@@ -1,0 +1,135 @@
+use std::sync::Arc;
+
+use steadfast_core::event::{Event, Observer};
+use steadfast_core::pipeline::Pipeline;
+use steadfast_core::time::{Clock, Instant, Timer};
+use steadfast_executor::SharedPipeline;
+use url::Url;
+
+use crate::client::target;
+use crate::error::Error;
+
+/// The pipeline of each endpoint, and that of all others.
+pub(crate) struct Endpoints<C, O> {
+    others: OnePipeline<C, O>,
+    /// The longest prefix first.
+    by_prefix: Vec<(String, OnePipeline<C, O>)>,
+}
+
+/// A pipeline, and whether it ever sends two attempts at once.
+pub(crate) struct OnePipeline<C, O> {
+    pub(crate) shared: SharedPipeline<Common<C>, Common<O>>,
+    pub(crate) hedges: bool,
+}
+
+impl<C: Timer, O: Observer> Endpoints<C, O> {
+    /// Each with a seed of its own, so that no two draw the same jitter.
+    pub(crate) fn new(
+        base: &Url,
+        timer: &Common<C>,
+        observer: &Common<O>,
+        seed: Option<u64>,
+        others: Pipeline,
+        endpoints: Vec<(String, Pipeline)>,
+    ) -> Result<Self, Error> {
+        let mut seed = seed;
+        let mut share = |pipeline: Pipeline| {
+            let hedges = pipeline.hedge().is_some();
+            let shared = match &mut seed {
+                Some(seed) => {
+                    *seed = seed.wrapping_add(1);
+                    SharedPipeline::with_seed(pipeline, timer.clone(), seed.wrapping_sub(1))
+                }
+                None => SharedPipeline::new(pipeline, timer.clone()),
+            };
+            OnePipeline { shared: shared.with_observer(observer.clone()), hedges }
+        };
+        let others = share(others);
+        let mut by_prefix: Vec<(String, _)> = Vec::with_capacity(endpoints.len());
+        for (name, pipeline) in endpoints {
+            let path = prefix(base, &name)?;
+            if by_prefix.iter().any(|(other, _)| *other == path) {
+                return Err(invalid(&name, "which has a pipeline already"));
+            }
+            by_prefix.push((path, share(pipeline)));
+        }
+        by_prefix.sort_by_key(|(path, _)| std::cmp::Reverse(path.len()));
+        Ok(Self { others, by_prefix })
+    }
+
+    /// A random number, from the seed that jitter is drawn from.
+    pub(crate) fn draw(&self) -> u64 {
+        self.others.shared.draw()
+    }
+}
+
+impl<C, O> Endpoints<C, O> {
+    /// The one that calls of this URL go through.
+    pub(crate) fn of(&self, url: &Url) -> &OnePipeline<C, O> {
+        let is_in = |prefix: &str| {
+            let rest = url.path().strip_prefix(prefix);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        self.by_prefix.iter().find(|(prefix, _)| is_in(prefix)).map_or(&self.others, |(_, pipeline)| pipeline)
+    }
+
+    /// All of them.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &OnePipeline<C, O>> {
+        std::iter::once(&self.others).chain(self.by_prefix.iter().map(|(_, pipeline)| pipeline))
+    }
+}
+
+/// The path that all of an endpoint's begin with, as URLs have it.
+fn prefix(base: &Url, name: &str) -> Result<String, Error> {
+    if name.trim_matches('/').is_empty() {
+        return Err(invalid(name, "which is every path: that is the client's own pipeline"));
+    }
+    let url = target(base, name)?;
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(invalid(name, "which has a query or a fragment: the path alone decides"));
+    }
+    Ok(url.path().trim_end_matches('/').to_owned())
+}
+
+fn invalid(name: &str, reason: &str) -> Error {
+    Error::InvalidRequest { field: "endpoint", value: crate::client::without_secrets(name), reason: reason.to_owned() }
+}
+
+/// What all pipelines of a client have one of: its timer, its observer.
+pub(crate) struct Common<T>(Arc<T>);
+
+impl<T> Common<T> {
+    pub(crate) fn new(one: T) -> Self {
+        Self(Arc::new(one))
+    }
+
+    pub(crate) fn get(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> Clone for Common<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<C: Clock> Clock for Common<C> {
+    fn now(&self) -> Instant {
+        self.0.now()
+    }
+}
+
+impl<C: Timer> Timer for Common<C> {
+    type Sleep = C::Sleep;
+
+    fn sleep_until(&self, deadline: Instant) -> C::Sleep {
+        self.0.sleep_until(deadline)
+    }
+}
+
+impl<O: Observer> Observer for Common<O> {
+    fn observe(&self, now: Instant, event: &Event) {
+        self.0.observe(now, event);
+    }
+}
