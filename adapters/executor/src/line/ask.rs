@@ -1,4 +1,6 @@
-use steadfast_core::limits::{Missing, Woken};
+use std::task::Waker;
+
+use steadfast_core::limits::{Grant, Missing, Woken};
 use steadfast_core::rate_limit::Refusal;
 use steadfast_core::time::Instant;
 
@@ -14,6 +16,25 @@ impl<const K: usize> Line<K> {
         // Who asks for none at all waits until one is there.
         add(&mut ahead, weights.map(|weight| weight.max(1)));
         self.limits.ready_at_after(now, ahead)
+    }
+
+    /// What the first in line waits for, if it is only tokens and they are there: most ask when their turn has come. With
+    /// its waker, to be dropped once no lock is held. Otherwise nothing has changed, and [`ask`](Self::ask) has the answer.
+    #[allow(clippy::inline_always)] // See `take_at_once`.
+    #[inline(always)]
+    pub(crate) fn take_as_first(
+        &mut self,
+        now: Instant,
+        place: Place,
+        weights: [u32; K],
+    ) -> Option<(Grant<K>, Option<Waker>)> {
+        if !self.is_first(place) || now >= self.next_expiry {
+            return None;
+        }
+        let grant = self.limits.try_take_tokens(now, weights)?;
+        let waker = self.waiting.pop_first().and_then(|own| own.waker);
+        self.wake_first_if_outdated();
+        Some((grant, waker))
     }
 
     /// What somebody is told who had to wait so far.

@@ -49,6 +49,25 @@ impl<'a, T: Timer, const K: usize> Acquire<Asks<'a, T, K>, T::Sleep> {
         Self { asks, sleep: None, sleeps_until: Instant::EPOCH }
     }
 
+    #[inline(never)] // So that what everybody runs stays small.
+    fn poll_again(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Held<'a, T, K>, Refusal>> {
+        let asks = self.as_mut().project().asks;
+        let Stage::InLine(place) = asks.stage else {
+            // It has had its answer, and there is no other.
+            return Poll::Ready(Err(Refusal::not_yet(None)));
+        };
+        let limit = asks.limit;
+        let (mut line, now) = limit.lock();
+        if let Some((granted, waker)) = line.take_as_first(now, place, asks.demand.weights) {
+            asks.stage = Stage::Over;
+            limit.unlock(line);
+            drop(waker);
+            return Poll::Ready(Ok(Held::new(limit, granted)));
+        }
+        let answer = asks.ask(place, line, now, cx);
+        self.wait(answer, cx)
+    }
+
     /// Acts on an answer: sleeps until it says, and asks again.
     #[inline(never)] // So that what everybody runs stays small.
     fn wait(
@@ -73,10 +92,11 @@ impl<'a, T: Timer, const K: usize> Acquire<Asks<'a, T, K>, T::Sleep> {
                 return Poll::Pending;
             }
             this.sleep.set(None);
-            if asked == 2 {
+            let (1, Stage::InLine(place)) = (asked, &this.asks.stage) else {
                 break;
-            }
-            answer = this.asks.ask(cx);
+            };
+            let (line, now) = limit.lock();
+            answer = this.asks.ask(*place, line, now, cx);
         }
         // The timer says that the time has come, and the clock that it has not. Let others run meanwhile.
         cx.waker().wake_by_ref();
@@ -92,8 +112,7 @@ impl<'a, T: Timer, const K: usize> Future for Acquire<Asks<'a, T, K>, T::Sleep> 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let asks = self.as_mut().project().asks;
         if !matches!(asks.stage, Stage::New) {
-            let answer = asks.ask(cx);
-            return self.wait(answer, cx);
+            return self.poll_again(cx);
         }
         let limit = asks.limit;
         let (mut line, now) = limit.lock();
@@ -129,26 +148,28 @@ impl<'a, T: Timer, const K: usize> Asks<'a, T, K> {
     }
 
     /// How the place stands; if it still has to wait, whoever moves it forward finds our waker.
-    fn ask(&mut self, cx: &Context<'_>) -> ControlFlow<Result<Grant<K>, Refusal>, Instant> {
-        let Stage::InLine(place) = self.stage else {
-            // It has had its answer, and there is no other.
-            return ControlFlow::Break(Err(Refusal::not_yet(None)));
-        };
+    fn ask(
+        &mut self,
+        place: Place,
+        mut line: MutexGuard<'a, Line<K>>,
+        now: Instant,
+        cx: &Context<'_>,
+    ) -> ControlFlow<Result<Grant<K>, Refusal>, Instant> {
         let Demand { weights, deadline, .. } = self.demand;
-        let answer = self.limit.with(|line, now| {
-            let until = match line.ask(now, place, weights) {
-                Ok(Turn::Wait(_, until)) if until < deadline => until,
-                Ok(Turn::WaitForSlot(_, at_latest)) if now < deadline => at_latest.min(deadline),
-                Ok(Turn::Wait(_, retry_at) | Turn::WaitForSlot(_, retry_at)) => {
-                    line.leave(now, Ticket::waiting(place, weights));
-                    return ControlFlow::Break(Err(Refusal::NotYet { retry_at }));
-                }
-                Ok(Turn::Granted(granted)) => return ControlFlow::Break(Ok(granted)),
-                Err(refusal) => return ControlFlow::Break(Err(refusal)),
-            };
+        let answer = match line.ask(now, place, weights) {
+            Ok(Turn::Wait(_, until)) if until < deadline => ControlFlow::Continue(until),
+            Ok(Turn::WaitForSlot(_, at_latest)) if now < deadline => ControlFlow::Continue(at_latest.min(deadline)),
+            Ok(Turn::Wait(_, retry_at) | Turn::WaitForSlot(_, retry_at)) => {
+                line.leave(now, Ticket::waiting(place, weights));
+                ControlFlow::Break(Err(Refusal::NotYet { retry_at }))
+            }
+            Ok(Turn::Granted(granted)) => ControlFlow::Break(Ok(granted)),
+            Err(refusal) => ControlFlow::Break(Err(refusal)),
+        };
+        if answer.is_continue() {
             line.leave_waker(place, cx.waker());
-            ControlFlow::Continue(until)
-        });
+        }
+        self.limit.unlock(line);
         if answer.is_break() {
             self.stage = Stage::Over;
         }
