@@ -33,6 +33,29 @@
 //!   any other executor. With one, and with more tasks asleep than it has places, the surplus is polled busily; it still
 //!   wakes in time.
 //!
+//! # In little flash
+//!
+//! Make the pipeline a constant, and have [a token bucket alone](steadfast_core::pipeline::Pipeline::limited_by) limit it:
+//!
+//! ```
+//! use core::time::Duration;
+//! use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
+//! use steadfast_core::pipeline::Pipeline;
+//! use steadfast_core::rate_limit::{Quota, TokenBucket};
+//! use steadfast_embassy::Shared;
+//!
+//! const POLICIES: Pipeline<TokenBucket> =
+//!     match (Quota::per_second(2), Pipeline::builder().deadline(Duration::from_secs(15)).build()) {
+//!         (Ok(quota), Ok(pipeline)) => pipeline.limited_by(TokenBucket::new(quota)),
+//!         _ => panic!("settings that cannot be"),
+//!     };
+//! static PIPELINE: Shared<CriticalSectionRawMutex, Pipeline<TokenBucket>> = Shared::new(POLICIES);
+//! # let _ = &PIPELINE;
+//! ```
+//!
+//! The compiler checks the settings then, and links neither the checks nor the other limits: a third of what they take all
+//! together. Build with `opt-level = "z"`, `lto = "fat"`, `codegen-units = 1` and `panic = "abort"`.
+//!
 //! # When not to use it
 //!
 //! On a computer with an operating system, where the runtime has a timer of its own.

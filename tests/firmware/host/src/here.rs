@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::task::Poll;
 
 use steadfast_core::time::{Clock, Instant, ManualClock, ManualSleep, Timer};
-use steadfast_station::{Link, Log, PIPELINE, Tally, Witness, drill};
+use steadfast_station::{Link, Log, Tally, WITHOUT_BUDGET, Witness, drill};
 
 use crate::server::Server;
 
@@ -36,7 +36,7 @@ pub fn run(seed: u64, readings: u32) -> Result<Run, String> {
 
 /// Runs the drill here, and sees to it that there is all in it that the policies can decide.
 pub fn drill() -> Result<(), String> {
-    let (mut pipeline, witness) = (PIPELINE, Witness::new(&()));
+    let (mut pipeline, witness) = (WITHOUT_BUDGET, Witness::new(&()));
     let decided = drill::drill(&mut pipeline, &witness);
     if !witness.tally().has_everything() {
         return Err(format!("not everything happened in the drill that should: {:?}", witness.tally()));

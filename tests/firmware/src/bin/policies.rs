@@ -3,11 +3,11 @@
 #![no_main]
 
 use steadfast_firmware::board;
-use steadfast_station::PIPELINE;
+use steadfast_station::WITHOUT_BUDGET;
 use steadfast_station::drill::{DECIDED, drill};
 
 #[board::entry]
 fn main() -> ! {
-    let mut pipeline = PIPELINE;
+    let mut pipeline = WITHOUT_BUDGET;
     board::exit(drill(&mut pipeline, &()) == DECIDED)
 }

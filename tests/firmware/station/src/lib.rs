@@ -23,7 +23,7 @@ use core::mem::size_of;
 use core::time::Duration;
 
 use steadfast_core::circuit_breaker::CircuitBreaker;
-use steadfast_core::pipeline::{Call, CallOptions, Pipeline};
+use steadfast_core::pipeline::{Call, CallOptions, Pipeline, PipelineBuilder};
 use steadfast_core::rate_limit::{Quota, Reservation, TokenBucket};
 use steadfast_core::rejected::Rejected;
 use steadfast_core::retry::Retry;
@@ -58,14 +58,22 @@ impl Log for () {
 }
 
 /// The policies of the [module](self). They are a constant: the compiler checks them, and no code puts them together.
-pub const PIPELINE: Pipeline<TokenBucket> = match pipeline() {
-    Ok(pipeline) => pipeline,
-    Err(_) => panic!("settings that contradict each other"),
-};
+pub const PIPELINE: Pipeline<TokenBucket> = sound(pipeline(Pipeline::builder()));
 
-const fn pipeline() -> Result<Pipeline<TokenBucket>, InvalidSetting> {
+/// The same without a budget, which a station that is the only client of its server may do without: rate limit, breaker,
+/// retry and call, and nothing else. The default budget is a tenth on top.
+pub const WITHOUT_BUDGET: Pipeline<TokenBucket> = sound(pipeline(Pipeline::builder().budget(Budget::unlimited())));
+
+const fn sound(pipeline: Result<Pipeline<TokenBucket>, InvalidSetting>) -> Pipeline<TokenBucket> {
+    match pipeline {
+        Ok(pipeline) => pipeline,
+        Err(_) => panic!("settings that contradict each other"),
+    }
+}
+
+const fn pipeline(builder: PipelineBuilder) -> Result<Pipeline<TokenBucket>, InvalidSetting> {
     let breaker = CircuitBreaker::builder().failure_threshold(5).open_for(Duration::from_secs(10));
-    let builder = Pipeline::builder().deadline(Duration::from_secs(15)).attempt_timeout(Duration::from_secs(2));
+    let builder = builder.deadline(Duration::from_secs(15)).attempt_timeout(Duration::from_secs(2));
     match (Quota::per_second(2), breaker.build()) {
         (Ok(quota), Ok(breaker)) => match (quota.with_burst(4), builder.circuit_breaker(breaker).build()) {
             (Ok(quota), Ok(pipeline)) => Ok(pipeline.limited_by(TokenBucket::new(quota))),
