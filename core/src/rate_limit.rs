@@ -12,8 +12,8 @@
 //!
 //! | You want to limit | Take | State |
 //! | --- | --- | --- |
-//! | calls per time, evenly or with a burst | [`TokenBucket`] | 8 bytes, and 8 for a server's block |
-//! | the same, from many threads without a lock | [`AtomicTokenBucket`] | the same |
+//! | calls per time, evenly or with a burst | [`TokenBucket`] | 48 bytes: 8, and what else it promises |
+//! | the same, from many threads without a lock | [`AtomicTokenBucket`] | 8 bytes |
 //! | calls in any window, strictly | [`SlidingWindow`] | 8 bytes for each call in a window |
 //! | several things at once | [`RateLimits`] | that of each |
 //! | calls to a server that does not say its limit | [`AdaptiveRate`] | |

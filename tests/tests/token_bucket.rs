@@ -40,9 +40,9 @@ impl Model {
         self.period.div_ceil(unit_cost * self.tokens)
     }
 
-    /// What the last of the pace's 61 binary places amounts to by `now`.
+    /// What the last of the pace's 62 binary places amounts to by `now`.
     fn shortfall(&self, now: u64) -> u128 {
-        ((self.unit() * u128::from(now)) >> 61) + 1
+        ((self.unit() * u128::from(now)) >> 62) + 1
     }
 
     /// By how much the bucket may be late at `now`.
@@ -91,6 +91,34 @@ enum Op {
     Reserve(u32),
     /// Until so long after now.
     Block(u64),
+}
+
+/// All that changes a bucket, and what asks it.
+#[derive(Clone, Debug)]
+enum Change {
+    Acquire(u32),
+    Reserve(u32),
+    /// The reservation that was made last, of which so many tokens were used.
+    Settle(u32),
+    Renew,
+    Debit(u32),
+    /// Until so long after now.
+    Block(u64),
+    /// Whether it is the one that it had at first.
+    Quota(bool),
+}
+
+/// Nearly always of the same few weights: a bucket remembers one of them.
+fn changes() -> impl Strategy<Value = Change> {
+    prop_oneof![
+        10 => (0..4_u32).prop_map(Change::Acquire),
+        2 => (0..4_u32).prop_map(Change::Reserve),
+        2 => (0..5_u32).prop_map(Change::Settle),
+        1 => Just(Change::Renew),
+        1 => (0..3_u32).prop_map(Change::Debit),
+        1 => (0..3_000_000_000_u64).prop_map(Change::Block),
+        1 => any::<bool>().prop_map(Change::Quota),
+    ]
 }
 
 /// Whole numbers of nanoseconds and not, coarse units and fine, from one a day to one a nanosecond.
@@ -154,6 +182,8 @@ fn check_refusal(bucket: &mut TokenBucket, now: u64, n: u32, retry_at: Instant) 
     assert_eq!(bucket.ready_at(retry_at, n), Ok(Some(retry_at)), "coming back then works");
     let just_before = ns(retry_at.as_nanos() - 1);
     assert_eq!(bucket.try_acquire(just_before, n), Err(Refusal::NotYet { retry_at }), "and not a moment earlier");
+    // Which it may only remember; this it works out anew.
+    assert_eq!(bucket.ready_at(just_before, n), Ok(Some(retry_at)), "and not a moment earlier");
 }
 
 proptest! {
@@ -198,7 +228,7 @@ proptest! {
                     compare(&model, now, n, retry_at.as_nanos());
                 }
                 // Within a bucketful of the end of the clock it refuses for good rather than forget what was spent. Where
-                // there are four units to a nanosecond, that is after a quarter of the range.
+                // time has to be multiplied, that is after a quarter of the range.
                 Err(Refusal::NotYet { .. }) => {
                     let bucketful = model.burst * model.period / model.tokens;
                     assert!(model.ready_at(now, n) + bucketful + model.tolerance(now) >= u128::from(u64::MAX / 4), "{model:?}");
@@ -210,6 +240,34 @@ proptest! {
             }
         }
         model.check_all_windows();
+    }
+
+    /// Would catch: a refusal that is remembered beyond a change of what it was due to, whatever changes it.
+    #[test]
+    fn what_is_remembered_of_a_refusal_is_what_would_be_said_anew(
+        [quota, other] in [quotas(), quotas()],
+        script in prop::collection::vec((steps(), changes()), 1..60),
+    ) {
+        let (mut bucket, mut now, mut held) = (TokenBucket::new(quota), 0, Vec::new());
+        for (step, change) in script {
+            now = moved(&quota, now, step);
+            match change {
+                Change::Acquire(n) => {
+                    let want = match bucket.ready_at(ns(now), n) {
+                        Ok(Some(ready_at)) if ready_at == ns(now) => Ok(()),
+                        Ok(ready_at) => Err(Refusal::not_yet(ready_at)),
+                        Err(refusal) => Err(refusal),
+                    };
+                    prop_assert_eq!(bucket.try_acquire(ns(now), n), want, "{} at {}", n, now);
+                }
+                Change::Reserve(n) => held.extend(bucket.reserve(ns(now), n, Instant::MAX)),
+                Change::Settle(used) => held.pop().into_iter().for_each(|held| bucket.commit(ns(now), held, used)),
+                Change::Renew => held.iter_mut().for_each(|held| { bucket.renew(ns(now), held); }),
+                Change::Debit(n) => bucket.debit(ns(now), n),
+                Change::Block(delay) => bucket.block_until(ns(now.saturating_add(delay))),
+                Change::Quota(keep) => bucket.set_quota(ns(now), if keep { quota } else { other }),
+            }
+        }
     }
 
     /// Would catch: `available` and `try_acquire` of two minds.

@@ -1,3 +1,4 @@
+use core::cmp;
 use core::hint;
 #[cfg(not(loom))]
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -7,6 +8,10 @@ use loom::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Quota, Refusal};
 use crate::time::Instant;
+
+/// For how many turns of an idle loop a thread keeps away from a bucket that others take from, at first and at most.
+const FIRST_TURNS: u32 = 16;
+const MOST_TURNS: u32 = 256;
 
 /// A [`TokenBucket`](super::TokenBucket) that threads share without a lock.
 ///
@@ -70,16 +75,35 @@ impl AtomicTokenBucket {
     #[allow(clippy::inline_always)] // See `TokenBucket::try_acquire`.
     #[inline(always)]
     pub fn try_acquire(&self, now: Instant, n: u32) -> Result<(), Refusal> {
-        let mut full_at = self.full_at.load(Ordering::Relaxed);
+        let full_at = self.full_at.load(Ordering::Relaxed);
+        let after = self.take_now(full_at, now, n)?;
+        match self.full_at.compare_exchange_weak(full_at, after, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => Ok(()),
+            Err(current) => self.try_again(current, now, n),
+        }
+    }
+
+    #[inline]
+    fn take_now(&self, full_at: u64, now: Instant, n: u32) -> Result<u64, Refusal> {
+        self.quota.take_now(full_at, now, n).ok_or_else(|| self.quota.refusal(full_at, now, n))
+    }
+
+    /// Goes on where somebody else was faster.
+    ///
+    /// Whoever that was is likely to be back at once, and moving the word from one processor to another takes longer than
+    /// dozens of calls. So we leave it there for a while, twice as long each time: both get more done.
+    #[cold]
+    fn try_again(&self, mut full_at: u64, now: Instant, n: u32) -> Result<(), Refusal> {
+        let mut turns = FIRST_TURNS;
         loop {
-            let after = self.quota.take_now(full_at, now, n)?;
-            match self.full_at.compare_exchange_weak(full_at, after, Ordering::Relaxed, Ordering::Relaxed) {
+            self.take_now(full_at, now, n)?; // Who is refused does not wait.
+            (0..turns).for_each(|_| hint::spin_loop());
+            turns = cmp::min(turns * 2, MOST_TURNS);
+            full_at = self.full_at.load(Ordering::Relaxed);
+            let after = self.take_now(full_at, now, n)?;
+            match self.full_at.compare_exchange(full_at, after, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => return Ok(()),
-                Err(current) => {
-                    full_at = current;
-                    // Whoever was faster is likely to be back at once; out of its way, both get more done.
-                    hint::spin_loop();
-                }
+                Err(current) => full_at = current,
             }
         }
     }

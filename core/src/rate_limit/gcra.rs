@@ -14,33 +14,38 @@ pub(super) struct Taken {
 }
 
 impl Quota {
-    /// The state after taking `n` tokens that are there now, or why they are not.
+    /// The state after taking `n` tokens that are there now; `None` if they are not, which [`refusal`](Self::refusal)
+    /// explains.
     ///
     /// Everything that admits or refuses without more ado goes through here.
     #[inline]
-    pub(super) fn take_now(&self, full_at: u64, now: Instant, n: u32) -> Result<u64, Refusal> {
+    pub(super) fn take_now(&self, full_at: u64, now: Instant, n: u32) -> Option<u64> {
         if n.wrapping_sub(1) >= self.burst() {
-            return self.take_none_or_too_many(full_at, now, n);
+            return self.take_none(full_at, now, n);
         }
         // Not more than the capacity, so it does not wrap.
         let cost = self.unit_cost() * u64::from(n);
         let passed = self.units_passed(now);
-        let ready = full_at.saturating_sub(self.capacity() - cost);
-        if ready > passed {
-            // Where the state cannot count what would be taken, it never will.
-            let ready_at = full_at.checked_add(cost).and_then(|_| self.instant_at(ready));
-            return Err(Refusal::not_yet(ready_at));
+        if full_at <= passed {
+            // Full: what is taken now counts from the end of the unit under way, but the whole burst is there.
+            return self.units_begun(now).checked_add(cost);
         }
-        // Full: what is taken now counts from the end of the unit under way, but the whole burst is there.
-        let start = if full_at > passed { full_at } else { self.units_begun(now) };
-        start.checked_add(cost).ok_or(Refusal::NotYet { retry_at: Instant::MAX })
+        let full_at = full_at.checked_add(cost)?;
+        if full_at - passed <= self.capacity() { Some(full_at) } else { None }
     }
 
+    /// Nothing changes where one token could be taken and none is; more than the burst are never there.
     #[cold]
-    fn take_none_or_too_many(&self, full_at: u64, now: Instant, n: u32) -> Result<u64, Refusal> {
-        match self.take(full_at, now, n)? {
-            Some(taken) if taken.ready_at <= now => Ok(taken.full_at),
-            taken => Err(Refusal::not_yet(taken.map(|taken| taken.ready_at))),
+    fn take_none(&self, full_at: u64, now: Instant, n: u32) -> Option<u64> {
+        if n == 0 { self.take_now(full_at, now, 1).map(|_| full_at) } else { None }
+    }
+
+    /// Why `n` tokens cannot be taken now.
+    #[inline(never)] // So that what is inlined stays small.
+    pub(super) fn refusal(&self, full_at: u64, now: Instant, n: u32) -> Refusal {
+        match self.take(full_at, now, n) {
+            Ok(taken) => Refusal::not_yet(taken.map(|taken| taken.ready_at)),
+            Err(refusal) => refusal,
         }
     }
 

@@ -34,7 +34,7 @@ impl Level {
     #[allow(clippy::inline_always)] // See `TokenBucket::try_acquire`.
     #[inline(always)]
     pub fn try_acquire(&mut self, quota: &Quota, now: Instant, n: u32) -> Result<(), Refusal> {
-        self.0 = quota.take_now(self.0, now, n)?;
+        self.0 = quota.take_now(self.0, now, n).ok_or_else(|| quota.refusal(self.0, now, n))?;
         Ok(())
     }
 

@@ -5,10 +5,16 @@ use crate::settings::{InvalidSetting, at_least_one};
 use crate::time::{Instant, saturating_nanos};
 
 /// The most units to a nanosecond.
-const FINEST: u64 = 4;
+const FINEST: u64 = 3;
 
-/// How many binary places a [`Quota`]'s pace has.
-const PACE_BITS: u32 = 61;
+/// How many binary places a [`Quota`]'s pace has: as many as fit beside the three units before them.
+const PACE_BITS: u32 = 62;
+
+/// The pace of one unit to a nanosecond.
+const WHOLE: u64 = 1 << PACE_BITS;
+
+/// The last time that counts where time has to be multiplied, in nanoseconds: after 146 years, and all units fit until then.
+const END: u64 = (1 << PACE_BITS) - 1;
 
 /// The largest capacity of a bucket in its own units: a quarter of the state's range, so that sums of two never wrap.
 const MAX_CAPACITY: u64 = 1 << 62;
@@ -40,21 +46,21 @@ const MAX_CAPACITY: u64 = 1 << 62;
 ///
 /// A limit admits exactly what its quota says, and nothing beyond it: where a time is no whole number of the units that
 /// it counts in (a nanosecond at most), it is rounded against the caller. So of a full burst that is taken one by one at
-/// the very same time, the last token may be refused for that nanosecond. After 146 years on the same clock it stops.
+/// the very same time, the last token may be refused for that nanosecond. After 146 years on the same clock it may stop.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Quota {
     tokens: u32,
     period: Duration,
     burst: u32,
-    /// How many units pass in a nanosecond, from none to four, with 61 binary places.
+    /// How many units pass in a nanosecond, from none to three, with 62 binary places.
     ///
     /// The unit is chosen such that a token is worth a *whole* number of them, which is why nothing drifts: only the
     /// passing of time is rounded, each time afresh from the epoch, and never the sum of what was spent. Where the time
-    /// between two tokens is a whole number of nanoseconds the unit is the nanosecond itself; where it is one of halves,
-    /// thirds or quarters, it is that. These are exact. Elsewhere a unit is a little more than a quarter of a
-    /// nanosecond, and the last place is rounded against the caller: by less than two units until the state overflows.
+    /// between two tokens is a whole number of nanoseconds the unit is the nanosecond itself; where it is one of halves
+    /// or thirds, it is that. These are exact. Elsewhere a unit is a little more than a third of a nanosecond, and the
+    /// last place is rounded against the caller: by less than two units until the state overflows.
     pace: u64,
-    /// How many nanoseconds a unit takes, rounded down, with `inverse_bits` binary places.
+    /// How many nanoseconds a unit takes, a trace less in any case, with `inverse_bits` binary places.
     inverse: u64,
     inverse_bits: u32,
     /// What one token costs, in units.
@@ -148,7 +154,7 @@ impl Quota {
         let divisor = gcd(nanos, tokens as u64);
         let (nanos, tokens_in_nanos) = (nanos / divisor, tokens as u64 / divisor);
 
-        // As fine a unit as fits: four to the nanosecond, so that time overflows the state only after 146 years, and
+        // As fine a unit as fits: three to the nanosecond, so that time overflows the state only after 146 years, and
         // long enough that a full bucket does not. One token a day with a burst of four thousand million is a quota too.
         let per_nano = if tokens_in_nanos <= FINEST { tokens_in_nanos } else { FINEST };
         let per_nano = if nanos <= u64::MAX / FINEST { per_nano } else { 1 };
@@ -157,12 +163,12 @@ impl Quota {
         let unit_cost = if finest < coarsest { finest } else { coarsest };
         let units = unit_cost * tokens_in_nanos;
         let pace = (units as u128) << PACE_BITS;
-        #[allow(clippy::cast_possible_truncation)] // At most four units to a nanosecond.
+        #[allow(clippy::cast_possible_truncation)] // At most three units to a nanosecond.
         let pace = (pace / nanos as u128) as u64;
         // As many places as fit: the inverse is at least 2⁶² then, whatever the pace.
-        let inverse_bits = 65 - pace.leading_zeros();
-        #[allow(clippy::cast_possible_truncation)] // At most 2⁶³, see above.
-        let inverse = ((1 << (PACE_BITS + inverse_bits)) / pace as u128) as u64;
+        let inverse_bits = 64 - pace.leading_zeros();
+        #[allow(clippy::cast_possible_truncation)] // Less than 2⁶³, see above.
+        let inverse = (((1 << (PACE_BITS + inverse_bits)) - 1) / pace as u128) as u64;
         let capacity = unit_cost * burst as u64;
         Ok(Self { tokens, period, burst, pace, inverse, inverse_bits, unit_cost, capacity })
     }
@@ -185,40 +191,60 @@ impl Quota {
         self.capacity
     }
 
-    /// How many units have passed at `now`, the one under way not counted.
+    /// How many units have passed at `now`, and whether another is under way.
     ///
     /// Where there are more than the state can count, time stands still, and nothing is admitted any more.
     #[cfg_attr(target_pointer_width = "64", inline)]
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    fn units(&self, now: Instant) -> (u64, bool) {
+        if self.pace == WHOLE {
+            return (now.as_nanos(), false); // As with most quotas: no need to multiply.
+        }
+        if now.as_nanos() > END {
+            return (u64::MAX, false);
+        }
+        // Such that the point lies between two words, and nothing has to be shifted over their border.
+        let product = u128::from(now.as_nanos() << (u64::BITS - PACE_BITS)) * u128::from(self.pace);
+        #[allow(clippy::cast_possible_truncation)] // The one word and the other.
+        let (units, fraction) = ((product >> u64::BITS) as u64, product as u64);
+        (units, fraction != 0)
+    }
+
+    /// How many units have passed at `now`, the one under way not counted.
+    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub(super) fn units_passed(&self, now: Instant) -> u64 {
-        at_most_u64((u128::from(now.as_nanos()) * u128::from(self.pace)) >> PACE_BITS)
+        self.units(now).0
     }
 
     /// How many units have passed at `now`, the one under way counted: what starts now counts from its end.
     #[cfg_attr(target_pointer_width = "64", inline)]
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub(super) fn units_begun(&self, now: Instant) -> u64 {
-        at_most_u64((u128::from(now.as_nanos()) * u128::from(self.pace) + ((1 << PACE_BITS) - 1)) >> PACE_BITS)
+        let (passed, is_under_way) = self.units(now);
+        passed + u64::from(is_under_way)
     }
 
     /// The first instant at which so many units have passed, if the clock gets there.
     #[inline]
     pub(super) fn instant_at(&self, passed: u64) -> Option<Instant> {
-        if self.pace == 1 << PACE_BITS {
-            return Some(Instant::from_nanos(passed)); // As most do.
+        if self.pace == WHOLE {
+            return Some(Instant::from_nanos(passed));
         }
         self.instant_at_in_general(passed)
     }
 
     #[inline(never)] // So that what is inlined stays small.
     fn instant_at_in_general(&self, passed: u64) -> Option<Instant> {
-        // The inverse is rounded down, so this is never too late, and by a few nanoseconds too early at most.
-        let near = (u128::from(passed) * u128::from(self.inverse)) >> self.inverse_bits;
-        let mut at = Instant::from_nanos(u64::try_from(near).ok()?);
-        while self.units_passed(at) < passed {
-            at = Instant::from_nanos(at.as_nanos().checked_add(1)?);
+        if passed == 0 {
+            return Some(Instant::EPOCH);
         }
-        Some(at)
+        // A trace too early, since the inverse is a trace too small: by less than a nanosecond, as the clock goes no
+        // further than its places. So the nanosecond sought is the next, or else the one after it.
+        let before = (u128::from(passed) * u128::from(self.inverse)) >> self.inverse_bits;
+        let next = u64::try_from(before).ok().filter(|before| *before < END)? + 1;
+        let at = next + u64::from(self.units_passed(Instant::from_nanos(next)) < passed);
+        (at <= END).then_some(Instant::from_nanos(at))
     }
 }
 
@@ -227,11 +253,6 @@ impl fmt::Display for Quota {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} per {:?}, {} at once", self.tokens, self.period, self.burst)
     }
-}
-
-#[inline]
-fn at_most_u64(units: u128) -> u64 {
-    u64::try_from(units).unwrap_or(u64::MAX)
 }
 
 const fn gcd(mut a: u64, mut b: u64) -> u64 {
@@ -260,7 +281,7 @@ mod tests {
         ] {
             let quota = Quota::new(tokens, Duration::from_nanos(nanos)).and_then(|quota| quota.with_burst(burst));
             let inverse = quota.unwrap().inverse;
-            assert!((1 << 62..=1 << 63).contains(&inverse), "{inverse} for {tokens} per {nanos} ns");
+            assert!((1 << 62..1 << 63).contains(&inverse), "{inverse} for {tokens} per {nanos} ns");
         }
     }
 }

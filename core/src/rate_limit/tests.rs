@@ -7,7 +7,7 @@ use std::format;
 use std::string::ToString;
 use std::vec::Vec;
 
-use super::{Quota, Refusal, RefusedBy, TokenBucket};
+use super::{Quota, Refusal, RefusedBy, Reservation, TokenBucket};
 use crate::settings::{InvalidSetting, Value};
 use crate::time::Instant;
 
@@ -23,9 +23,16 @@ fn not_yet(retry_at: Instant) -> Result<(), Refusal> {
     Err(Refusal::NotYet { retry_at })
 }
 
+/// What a bucket should answer, worked out without what it remembers of earlier refusals.
+fn anew(bucket: &TokenBucket, now: Instant, n: u32) -> Result<(), Refusal> {
+    let ready_at = bucket.ready_at(now, n)?;
+    if ready_at == Some(now) { Ok(()) } else { Err(Refusal::not_yet(ready_at)) }
+}
+
 /// Asks at each time for so many tokens, and compares the answers.
 fn check(mut bucket: TokenBucket, script: &[(Instant, u32, Result<(), Refusal>)]) {
     for (line, (now, n, want)) in script.iter().enumerate() {
+        assert_eq!(anew(&bucket, *now, *n), *want, "line {line}, anew: {n} at {now}");
         assert_eq!(bucket.try_acquire(*now, *n), *want, "line {line}: {n} at {now}");
     }
 }
@@ -74,9 +81,7 @@ fn a_third_of_a_second_is_not_a_whole_number_of_nanoseconds() {
 #[test]
 fn halves_and_thirds_of_a_nanosecond_are_exact_after_thirty_years() {
     let late = |nanos| Instant::from_nanos(1_000_000_000_000_000_000 + nanos);
-    for (tokens, nanos) in
-        [(3, 1_000_000_000), (12, 1_000_000_000), (3, 3_500_000_003), (2, 3_000_000_001), (4, 2_000_000_003)]
-    {
+    for (tokens, nanos) in [(3, 1_000_000_000), (12, 1_000_000_000), (3, 3_500_000_003), (2, 3_000_000_001)] {
         let quota = Quota::new(tokens, Duration::from_nanos(nanos)).and_then(|quota| quota.with_burst(tokens)).unwrap();
         let script = [
             (late(0), tokens, Ok(())),
@@ -141,6 +146,34 @@ fn a_clock_that_steps_back_gives_no_tokens_and_takes_none() {
             (ms(1200), 1, Ok(())),
         ],
     );
+}
+
+/// Would catch: a change of state after which a bucket still answers what was true before.
+#[test]
+fn a_refusal_is_remembered_until_the_state_changes() {
+    let changes: [(&str, fn(&mut TokenBucket, Reservation)); 8] = [
+        ("nothing", |_, _| {}),
+        ("tokens that come in", |bucket, _| assert_eq!(bucket.try_acquire(ms(150), 1), Ok(()))),
+        ("a reservation", |bucket, _| assert!(bucket.reserve(ms(0), 1, Instant::MAX).is_ok())),
+        ("a refund", |bucket, held| bucket.cancel(ms(0), held)),
+        ("part of one", |bucket, held| bucket.commit(ms(0), held, 1)),
+        ("a debt", |bucket, held| bucket.commit(ms(0), held, 4)),
+        ("a block", |bucket, _| bucket.block_until(ms(5_000))),
+        ("another quota", |bucket, _| bucket.set_quota(ms(0), Quota::per_second(1).unwrap())),
+    ];
+    for (what, change) in changes {
+        for refused in 0..=3 {
+            let mut bucket = ten_per_second(3);
+            let held = bucket.reserve(ms(0), 3, Instant::MAX).unwrap();
+            let refusal = not_yet(ms(100 * u64::from(refused.max(1))));
+            assert_eq!([0; 2].map(|_| bucket.try_acquire(ms(0), refused)), [refusal; 2]);
+            change(&mut bucket, held);
+            for (now, n) in [(0, 1), (0, 2), (0, 3), (0, 0), (0, 4), (50, 1), (50, 2), (150, 1), (150, 3), (2_000, 1)] {
+                let want = anew(&bucket, ms(now), n);
+                assert_eq!(bucket.try_acquire(ms(now), n), want, "{refused} refused, then {what}: {n} at {now} ms");
+            }
+        }
+    }
 }
 
 #[test]

@@ -55,6 +55,10 @@ pub struct TokenBucket {
     given_back: u64,
     /// Counts the changes of quota, so that a reservation under an earlier one is recognised.
     epoch: u32,
+    /// How many tokens were refused last, and until when they are for as long as the state stays what it is; the epoch
+    /// if it has changed since. In a storm of calls nearly all are refused, and this is all that it takes.
+    refused: u32,
+    refused_until: Instant,
 }
 
 /// Tokens that were taken ahead of time, and when they may be used.
@@ -104,7 +108,16 @@ impl fmt::Display for TokenBucket {
 impl TokenBucket {
     /// A full bucket.
     pub const fn new(quota: Quota) -> Self {
-        Self { quota, full_at: 0, blocked_until: Instant::EPOCH, latest: Instant::EPOCH, given_back: 0, epoch: 0 }
+        Self {
+            quota,
+            full_at: 0,
+            blocked_until: Instant::EPOCH,
+            latest: Instant::EPOCH,
+            given_back: 0,
+            epoch: 0,
+            refused: 0,
+            refused_until: Instant::EPOCH,
+        }
     }
 
     /// The bucket that a snapshot was taken of, under the same quota. Fractions of a nanosecond are rounded up.
@@ -114,7 +127,7 @@ impl TokenBucket {
             bucket.block_until(now + snapshot.blocked_for);
         }
         if !snapshot.full_in.is_zero() {
-            bucket.full_at = cmp::max(bucket.full_at, quota.units_begun(now + snapshot.full_in));
+            bucket.set_full_at(cmp::max(bucket.full_at, quota.units_begun(now + snapshot.full_in)));
         }
         bucket
     }
@@ -140,7 +153,7 @@ impl TokenBucket {
         // it has to do for what was spent before it, which it may have hidden.
         let is_blocked = self.blocked_until > now;
         let debt = if is_blocked && self.full_at == self.floor() { 0 } else { self.full_at };
-        self.full_at = self.quota.convert(debt, now, &quota);
+        self.set_full_at(self.quota.convert(debt, now, &quota));
         self.quota = quota;
         self.epoch = self.epoch.wrapping_add(1);
         if is_blocked {
@@ -165,9 +178,28 @@ impl TokenBucket {
     #[allow(clippy::inline_always)] // A call costs as much again: its answer would go through memory.
     #[inline(always)]
     pub fn try_acquire(&mut self, now: Instant, n: u32) -> Result<(), Refusal> {
-        let full_at = self.quota.take_now(self.full_at, now, n)?;
-        self.note(now, full_at);
-        Ok(())
+        if now < self.refused_until && n == self.refused {
+            return Err(Refusal::NotYet { retry_at: self.refused_until });
+        }
+        match self.quota.take_now(self.full_at, now, n) {
+            Some(full_at) => {
+                self.note(now, full_at);
+                Ok(())
+            }
+            None => Err(self.refuse(now, n)),
+        }
+    }
+
+    #[inline(never)] // So that what is inlined stays small.
+    fn refuse(&mut self, now: Instant, n: u32) -> Refusal {
+        let refusal = self.quota.refusal(self.full_at, now, n);
+        match refusal {
+            // It may be `now` that is too late, and not the state: a clock that steps back may find tokens then.
+            Refusal::NotYet { retry_at: Instant::MAX } => {}
+            Refusal::NotYet { retry_at } => (self.refused, self.refused_until) = (n, retry_at),
+            Refusal::Never { .. } | Refusal::LineFull { .. } | Refusal::TableFull { .. } => {}
+        }
+        refusal
     }
 
     /// Takes `n` tokens now, to be used when the reservation says.
@@ -186,7 +218,7 @@ impl TokenBucket {
     /// What the state would be after taking `n` tokens that are there now; `None` if they are not.
     #[inline]
     pub(super) fn look_now(&self, now: Instant, n: u32) -> Option<u64> {
-        self.quota.take_now(self.full_at, now, n).ok()
+        self.quota.take_now(self.full_at, now, n)
     }
 
     /// Takes what [`look_now`](Self::look_now) has found.
@@ -211,8 +243,17 @@ impl TokenBucket {
 
     #[inline]
     fn note(&mut self, now: Instant, full_at: u64) {
+        self.set_full_at(full_at);
+        if now > self.latest {
+            self.latest = now;
+        }
+    }
+
+    /// The only place where the state changes, so that no refusal is remembered beyond that.
+    #[inline]
+    fn set_full_at(&mut self, full_at: u64) {
         self.full_at = full_at;
-        self.latest = cmp::max(self.latest, now);
+        self.refused_until = Instant::EPOCH;
     }
 
     /// Gives reserved tokens back, as far as nobody gets more for it than the quota says.
@@ -234,7 +275,7 @@ impl TokenBucket {
         match reservation.tokens.checked_sub(used) {
             Some(unused) => {
                 let refund = self.refundable(now, &reservation, unused);
-                self.full_at -= refund;
+                self.set_full_at(self.full_at - refund);
                 if !self.is_newest(&reservation, refund) {
                     self.given_back = self.given_back.wrapping_add(refund);
                 }
@@ -251,8 +292,7 @@ impl TokenBucket {
     /// comes next waits for it; it may well be more than the burst.
     pub fn debit(&mut self, now: Instant, n: u32) {
         let taken = self.quota.look(self.full_at, now, n.into());
-        self.full_at = taken.map_or(u64::MAX, |taken| taken.full_at);
-        self.latest = cmp::max(self.latest, now);
+        self.note(now, taken.map_or(u64::MAX, |taken| taken.full_at));
     }
 
     /// Lets tokens be used at `now` that were taken at an earlier time, if that can be: what has come in of them since
@@ -336,7 +376,7 @@ impl TokenBucket {
     /// a reservation for an earlier time has to be kept from using it, as [`Limits`](crate::limits::Limits) does.
     pub fn block_until(&mut self, until: Instant) {
         self.blocked_until = cmp::max(self.blocked_until, until);
-        self.full_at = cmp::max(self.full_at, self.floor());
+        self.set_full_at(cmp::max(self.full_at, self.floor()));
     }
 
     /// Until when it admits nothing because the server said so; the epoch, or a time in the past, if it did not.
