@@ -50,6 +50,7 @@
 //! | --- | --- |
 //! | `tokio` | `TokioTimer`, for tokio |
 //! | `smol` | `SmolTimer`, for smol and any other executor that has no timer |
+//! | `quanta` | `QuantaClock`, the processor's counter, for limits that admit or refuse and never sleep |
 //! | `reqwest` | `ReqwestTransport`, for `http://`; with `tokio`, `client` |
 //! | `hyper` | with `tokio`, `HyperTokioTransport` and `hyper_client`; with `smol`, `HyperSmolTransport` and `smol_client` |
 //! | `rustls`, `native-tls` | `https://` for `reqwest` |
@@ -85,6 +86,8 @@ pub use steadfast_http as http;
 pub use steadfast_hyper::HyperSmolTransport;
 #[cfg(all(feature = "tokio", feature = "hyper"))]
 pub use steadfast_hyper::HyperTokioTransport;
+#[cfg(feature = "quanta")]
+pub use steadfast_quanta::QuantaClock;
 #[cfg(feature = "reqwest")]
 pub use steadfast_reqwest::ReqwestTransport;
 #[cfg(feature = "smol")]

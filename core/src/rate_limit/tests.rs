@@ -151,7 +151,8 @@ fn a_clock_that_steps_back_gives_no_tokens_and_takes_none() {
 /// Would catch: a change of state after which a bucket still answers what was true before.
 #[test]
 fn a_refusal_is_remembered_until_the_state_changes() {
-    let changes: [(&str, fn(&mut TokenBucket, Reservation)); 8] = [
+    type Change = fn(&mut TokenBucket, Reservation);
+    let changes: [(&str, Change); 8] = [
         ("nothing", |_, _| {}),
         ("tokens that come in", |bucket, _| assert_eq!(bucket.try_acquire(ms(150), 1), Ok(()))),
         ("a reservation", |bucket, _| assert!(bucket.reserve(ms(0), 1, Instant::MAX).is_ok())),

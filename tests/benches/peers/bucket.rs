@@ -10,6 +10,8 @@ use governor::{Quota as GovernorQuota, RateLimiter as Governor};
 use ratelimit::Ratelimiter;
 use steadfast_core::rate_limit::{Quota, Refusal, TokenBucket};
 use steadfast_core::time::{Clock, Instant};
+use steadfast_executor::ThreadTimer;
+use steadfast_quanta::QuantaClock;
 
 use crate::harness::{BATCH, Bench, Work};
 
@@ -34,7 +36,8 @@ pub(crate) fn rows(bench: &mut Bench) {
     refused(bench, "refused with retry_at, injected clock, 1,000,000/s", WHOLE);
     refused(bench, "refused with retry_at, injected clock, 30,000,000/s", THIRDS);
     refused(bench, "refused with retry_at, injected clock, 7,000,000/s", AWKWARD);
-    real_clock(bench, "admitted, own real clock");
+    real_clock(bench, "admitted, own real clock", &QuantaClock::new());
+    real_clock(bench, "admitted, std's clock for ours", &ThreadTimer::new());
 }
 
 /// Time that is injected into both sides, and that both read in the same way: a number in an atomic.
@@ -148,24 +151,16 @@ fn refused(bench: &mut Bench, name: &'static str, per_second: u32) {
     bench.compare(Work::AllocationFree(name), "governor", &mut ours, &mut theirs);
 }
 
-/// `std`'s clock for ours. (tokio's is the same one, unless a test has paused it.)
-struct StdClock(std::time::Instant);
-
-impl Clock for StdClock {
-    fn now(&self) -> Instant {
-        Instant::EPOCH + self.0.elapsed()
-    }
-}
-
-/// Equal work: a call asks the clock that its library brings and is admitted; the quota is more than any loop can ask
-/// for. The clocks differ, and are most of it: ours and ratelimit's is `std`'s, governor's reads the processor's counter.
-fn real_clock(bench: &mut Bench, name: &'static str) {
-    let clock = StdClock(std::time::Instant::now());
+/// Equal work: a call asks a real clock and is admitted; the quota is more than any loop can ask for.
+///
+/// The clocks are most of it. governor's default is quanta, which reads the processor's counter; ratelimit's is `std`'s.
+/// Ours is what one passes: at first quanta too, then `std`'s, which is that of all timers here.
+fn real_clock(bench: &mut Bench, name: &'static str, clock: &impl Clock) {
     let mut bucket = TokenBucket::new(quota(ENDLESS, ENDLESS));
     let mut ours = |batches| {
         let mut admitted = 0;
         for _ in 0..batches * BATCH {
-            let answer = black_box(&mut bucket).try_acquire(black_box(&clock).now(), 1);
+            let answer = black_box(&mut bucket).try_acquire(black_box(clock).now(), 1);
             admitted += u64::from(black_box(answer.is_ok()));
         }
         admitted
