@@ -45,7 +45,7 @@ fn transport_adapters_are_under_300_lines() {
         &["hyper/src/lib.rs", "hyper/src/tls.rs"],
         &["hyper/src/on_tokio.rs"],
         &["hyper/src/on_smol.rs", "hyper/src/connection.rs", "hyper/src/pool.rs"],
-        &["surf/src/lib.rs", "surf/src/body.rs", "surf/src/upload.rs"],
+        &["surf/src/lib.rs", "surf/src/body.rs", "surf/src/plain.rs"],
         &reqwless.each_ref().map(String::as_str),
     ];
     check(&["reqwest", "hyper", "surf", "reqwless"], 300, &adapters);

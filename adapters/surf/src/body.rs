@@ -93,11 +93,8 @@ impl Body for SurfBody {
             // Gives the connection back, or closes it.
             self.0 = State::Ended;
         }
-        Poll::Ready(match result {
-            Ok((0, _)) => None,
-            Ok((length, _)) => Some(Ok(Frame::data(Bytes::copy_from_slice(piece.get(..length).unwrap_or_default())))),
-            Err(error) => Some(Err(error)),
-        })
+        let frame = |piece: &[u8]| (!piece.is_empty()).then(|| Frame::data(Bytes::copy_from_slice(piece)));
+        Poll::Ready(result.map(|(length, _)| frame(piece.get(..length).unwrap_or_default())).transpose())
     }
 
     fn is_end_stream(&self) -> bool {

@@ -13,7 +13,7 @@
 //! | feature | `h1-client-no-tls` (default) | `curl-client` |
 //! | connections | one for each request | one for each request |
 //! | time to connect | as long as the attempt | 5 s |
-//! | known as never sent | refused connections | those, hosts that are not found, and connections that take too long |
+//! | known as never sent | what came to no connection | the same |
 //! | a response after interim ones (1xx) | an error | read |
 //! | a response of HTTP/1.0 | an error | read |
 //! | a body that ends with its connection | an error of the body | read, unless it is empty |
@@ -30,7 +30,8 @@
 //! - **Its errors claim a status** that no server sent: 400 for a refused connection, 500 for a timeout. Nobody reads it:
 //!   whatever surf returns as an error is an error of the transport.
 //! - **Its pool of `h1` connections hands a cancelled exchange's connection to the next request**, which then reads the
-//!   answer to the other one. So that pool is off. It also hides why a connection was not made.
+//!   answer to the other one. Without the pool, it looks names up on the thread that polls it, tries a name's first address
+//!   alone, and reads a head without bound. So async-h1 has its connections from here.
 //! - **Its `curl` hands a kept connection's unasked bytes to the next request**, as its answer: whoever can make a server
 //!   say more than it was asked can forge what others read. It also cannot send a request again that found its connection
 //!   closed. So that pool is off as well.
@@ -56,16 +57,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::task::Poll;
 
+use futures_util::TryStreamExt;
 use http::{HeaderName, HeaderValue, Method, Request, Response, header};
 use http_body::Body;
+use http_body_util::BodyDataStream;
 use steadfast_client::{BoxError, RequestBody, Transport, TransportError};
 use surf::http::headers;
 
 mod body;
-mod upload;
+#[cfg(feature = "h1-client-no-tls")]
+mod plain;
 
 pub use body::SurfBody;
-use upload::Upload;
 
 /// Sends requests through a [`surf::Client`].
 #[derive(Clone, Debug)]
@@ -85,9 +88,7 @@ impl SurfTransport {
     /// On `async-h1`: plain `http://`, with a connection for each request.
     #[cfg(feature = "h1-client-no-tls")]
     pub fn h1() -> Self {
-        let config = http_client::Config::new().set_timeout(None).set_http_keep_alive(false);
-        let Ok(backend) = http_client::h1::H1Client::try_from(config);
-        Self { client: surf::Client::with_http_client(backend), backend: Backend::H1 }
+        Self { client: surf::Client::with_http_client(plain::Plain), backend: Backend::H1 }
     }
 
     /// On libcurl, with a connection for each request, and TLS if that libcurl has it.
@@ -137,11 +138,10 @@ impl Transport for SurfTransport {
 
 fn to_surf(request: Request<RequestBody>, backend: Backend) -> Result<surf::Request, BoxError> {
     let (parts, body) = request.into_parts();
-    if backend == Backend::H1 && parts.uri.scheme_str() != Some("http") {
-        return Err("surf's h1 client is built without TLS: only http:// works".into());
-    }
-    if !matches!(parts.uri.scheme_str(), Some("http" | "https")) {
-        return Err("the URI is not absolute, or its scheme is neither http nor https".into());
+    match (backend, parts.uri.scheme_str()) {
+        (_, Some("http")) | (Backend::Curl, Some("https")) => {}
+        (Backend::H1, Some("https")) => return Err("surf's h1 client is built without TLS: only http:// works".into()),
+        _ => return Err("the URI is not absolute, or its scheme is neither http nor https".into()),
     }
     if backend == Backend::Curl && parts.method == Method::HEAD {
         return Err("surf's curl client waits for the body of the response to a HEAD, which has none".into());
@@ -156,7 +156,8 @@ fn to_surf(request: Request<RequestBody>, backend: Backend) -> Result<surf::Requ
     let length = body.size_hint().exact();
     if length != Some(0) {
         let length = length.map(usize::try_from).transpose()?;
-        request.set_body(surf::Body::from_reader(Upload::new(body), length));
+        let parts = BodyDataStream::new(body).map_err(io::Error::other);
+        request.set_body(surf::Body::from_reader(parts.into_async_read(), length));
         // surf has added one that nobody asked for.
         request.remove_header(headers::CONTENT_TYPE);
     }

@@ -16,7 +16,6 @@ const OF_H1: &[Limitation] = &[
     Limitation::NoBodyWithoutLength,
     Limitation::NoInterimResponses,
     Limitation::NoChunkExtensions,
-    Limitation::NoBoundOfLines,
 ];
 
 const OF_CURL: &[Limitation] = &[

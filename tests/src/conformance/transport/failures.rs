@@ -36,8 +36,6 @@ pub fn failures_are_what_they_are<S: Stack>() {
     let short = write("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nabc");
     let head_first = || Pause(50 * MS);
     let no_body_yet = if S::has(Limitation::HeadComesWithBody) { End::Maybe } else { End::Broken };
-    // Where lines have no bound, somebody else has to end this one.
-    let end_of_line = if S::has(Limitation::NoBoundOfLines) { Reset } else { Drain };
     let half_head = if S::has(Limitation::HalfHeadIsBrokenBody) { End::Broken } else { End::Maybe };
     for (script, want) in [
         // Before the head.
@@ -54,7 +52,7 @@ pub fn failures_are_what_they_are<S: Stack>() {
         (vec![Read, write("HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\n")], End::Maybe),
         (vec![Read, write("HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nok!")], End::Maybe),
         (vec![Read, Step::write(many_fields), Drain], End::Maybe),
-        (vec![Read, Step::write(long_field), end_of_line], End::Maybe),
+        (vec![Read, Step::write(long_field), Drain], End::Maybe),
         // In the body.
         (vec![Read, short.clone()], End::Broken),
         (vec![Read, short, head_first(), Reset], End::Broken),

@@ -31,8 +31,6 @@ pub enum Limitation {
     HeadComesWithBody,
     /// An exchange that is dropped is over when the server says something more, or when its transport is dropped: not before.
     DroppedWithTransport,
-    /// A head's line is read to its end, however long it is: only the attempt timeout bounds it.
-    NoBoundOfLines,
 }
 
 impl fmt::Display for Limitation {
@@ -50,7 +48,6 @@ impl fmt::Display for Limitation {
             Self::NoChunkExtensions => "no extensions of chunks",
             Self::HeadComesWithBody => "a head comes with the first byte of its body",
             Self::DroppedWithTransport => "what is dropped is closed when the server speaks, or with its transport",
-            Self::NoBoundOfLines => "no bound of a head's line but the attempt timeout",
             Self::HalfHeadIsBrokenBody => "a head that is cut short is told as a broken body",
         })
     }
