@@ -6,9 +6,9 @@ use std::process::{Command, Stdio};
 
 /// The modules of tests that are a transport on a runtime. What follows each other and comes to the same shares a row.
 const STACKS: [(&str, &str, &str); 7] = [
-    ("transports::reqwest", "tokio", "`reqwest`"),
-    ("transports::hyper_tokio", "tokio", "`hyper`"),
-    ("transports::hyper_smol", "smol", "`hyper`"),
+    ("transports::ac_07_reqwest", "tokio", "`reqwest`"),
+    ("transports::ac_07_hyper_tokio", "tokio", "`hyper`"),
+    ("transports::ac_07_hyper_smol", "smol", "`hyper`"),
     ("tokio_h1", "tokio", "`surf`, on `h1`"),
     ("smol_h1", "smol", "`surf`, on `h1`"),
     ("tokio_curl", "tokio", "`surf`, on `curl`"),
