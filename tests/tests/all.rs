@@ -24,6 +24,7 @@ mod promises;
 mod refunds;
 mod risks;
 mod stack;
+mod streams;
 mod support;
 mod threads;
 mod timers;

@@ -153,6 +153,11 @@ impl<T, C, O> ApiClient<T, C, O> {
         self.shared.base.as_str()
     }
 
+    /// Where a link on a page leads.
+    pub(crate) fn linked(&self, page: &Url, link: &str) -> Result<Url, Error> {
+        linked(&self.shared.base, page, link)
+    }
+
     pub(crate) fn default_headers(&self) -> &HeaderMap {
         &self.shared.headers
     }
@@ -466,15 +471,22 @@ fn base(url: &str) -> Result<Url, Error> {
 pub(crate) fn target(base: &Url, path: &str) -> Result<Url, Error> {
     let invalid = |reason: String| Error::InvalidRequest { field: "url", value: without_secrets(path), reason };
     if path.starts_with("http://") || path.starts_with("https://") {
-        let url = Url::parse(path).map_err(|error| invalid(error.to_string()))?;
-        if url.origin() != base.origin() {
-            return Err(invalid(format!("which is not at {}", base.origin().ascii_serialization())));
-        }
-        return Ok(url);
+        return linked(base, base, path);
     }
     let whole = format!("{}/{}", base.as_str().trim_end_matches('/'), path.trim_start_matches('/'));
     let whole = if path.is_empty() { base.as_str() } else { &whole };
     Url::parse(whole).map_err(|error| invalid(error.to_string()))
+}
+
+/// Where `link` leads, seen from `page`: nowhere but to the origin of `base`.
+fn linked(base: &Url, page: &Url, link: &str) -> Result<Url, Error> {
+    let invalid = |reason: String| Error::InvalidRequest { field: "url", value: without_secrets(link), reason };
+    let url = page.join(link).map_err(|error| invalid(error.to_string()))?;
+    if url.origin() == base.origin() {
+        Ok(url)
+    } else {
+        Err(invalid(format!("which is not at {}", base.origin().ascii_serialization())))
+    }
 }
 
 /// What can be shown of a text that was to be a URL: no query, and nothing before an `@`.

@@ -137,6 +137,9 @@ pub enum Error {
     /// The body is not a stream of events, by its content type.
     #[error("{0}: the body is not a stream of events")]
     NotEvents(Box<Failure>),
+    /// Behind this page there are more, and as many as may be have been fetched.
+    #[error("{0}: there are more pages than the client fetches")]
+    TooManyPages(Box<Failure>),
     /// The body is not UTF-8 text.
     #[error("{failure}: the body is not text: {source}")]
     NotText {
@@ -283,6 +286,7 @@ impl Error {
             Self::AttemptTimeout(failure)
             | Self::ReadTimeout(failure)
             | Self::NotEvents(failure)
+            | Self::TooManyPages(failure)
             | Self::DeadlineExceeded(failure)
             | Self::RateLimited(failure)
             | Self::ConcurrencyLimited(failure)

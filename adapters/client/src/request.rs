@@ -18,6 +18,7 @@ use crate::exchange::{Called, Extent, Tried};
 use crate::guard::Guarded;
 use crate::multipart::Multipart;
 use crate::overrides::Overrides;
+use crate::pages::{self, Found, Pages};
 use crate::redirect::Journey;
 use crate::response::Response;
 use crate::streaming::StreamingResponse;
@@ -59,6 +60,17 @@ impl<'a, T, C, O> RequestBuilder<'a, T, C, O> {
         };
         let target = std::mem::replace(&mut self.target, Err(refusal(body.clone())));
         target.err().unwrap_or_else(|| refusal(body))
+    }
+
+    /// Where it goes; `None` if it cannot be sent.
+    pub(crate) fn url(&self) -> Option<&Url> {
+        self.target.as_ref().ok()
+    }
+
+    /// The same request to where `link` leads, seen from `base`.
+    pub(crate) fn linked(mut self, base: &Url, link: &str) -> Self {
+        self.target = self.client.linked(base, link);
+        self
     }
 
     pub(crate) fn client(&self) -> &'a ApiClient<T, C, O> {
@@ -229,6 +241,24 @@ impl<'a, T: Transport, C: Timer, O: Observer> RequestBuilder<'a, T, C, O> {
     /// Server-sent events: as they come, and as long as they do. See [`EventStream`].
     pub fn events(self) -> EventStream<'a, T, C, O> {
         EventStream::new(self)
+    }
+
+    /// The pages of a long list, of which each links to the next by a `Link` field (RFC 8288) with `rel="next"`. See [`Pages`].
+    #[allow(clippy::type_complexity)] // A closure's type has no other name.
+    pub fn pages(
+        self,
+    ) -> Pages<'a, T, C, O, impl FnMut(&Response, &Url, RequestBuilder<'a, T, C, O>) -> Found<'a, T, C, O>> {
+        Pages::new(self, pages::by_link)
+    }
+
+    /// The pages of a long list, where `find` makes the request for the next page: of what it finds in a page, and a copy of the
+    /// request for the first. It returns `None` for the last page. See [`Pages`].
+    #[allow(clippy::type_complexity)] // A closure's type has no other name.
+    pub fn pages_by(
+        self,
+        mut find: impl FnMut(&Response, RequestBuilder<'a, T, C, O>) -> Result<Option<RequestBuilder<'a, T, C, O>>, Error>,
+    ) -> Pages<'a, T, C, O, impl FnMut(&Response, &Url, RequestBuilder<'a, T, C, O>) -> Found<'a, T, C, O>> {
+        Pages::new(self, move |page: &Response, _: &Url, first: RequestBuilder<'a, T, C, O>| find(page, first))
     }
 
     /// The same without a deadline for the body.

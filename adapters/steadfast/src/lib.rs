@@ -58,8 +58,8 @@
 
 pub use steadfast_client::{
     ApiClient, ApiClientBuilder, Auth, ClientCredentials, Error, EventParser, EventStream, EventTooLong, Failure,
-    IdempotencyKeys, Multipart, NotFollowed, Part, Redirects, RequestBody, RequestBuilder, Response, ServerEvent,
-    StreamingResponse, Transport, TransportError,
+    IdempotencyKeys, Multipart, NotFollowed, Pages, Part, Redirects, RequestBody, RequestBuilder, Response,
+    ServerEvent, StreamingResponse, Transport, TransportError,
 };
 pub use steadfast_core as core;
 pub use steadfast_core::backoff::{Backoff, Growth, Jitter};

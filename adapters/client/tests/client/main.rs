@@ -6,6 +6,7 @@ mod calls;
 mod events;
 mod forms;
 mod lifecycle;
+mod pages;
 mod redirects;
 mod script;
 mod streaming;
