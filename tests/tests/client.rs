@@ -10,7 +10,7 @@ use serde::Deserialize;
 use steadfast::core::concurrency::ConcurrencyLimit;
 use steadfast::core::retry::budget::Budget;
 use steadfast::{
-    ApiClient, ApiClientBuilder, Backoff, CircuitBreaker, Error, Pipeline, Quota, Rejected, Retry, TokenBucket,
+    ApiClient, ApiClientBuilder, Auth, Backoff, CircuitBreaker, Error, Pipeline, Quota, Rejected, Retry, TokenBucket,
 };
 use steadfast_tests::conformance::transport::{Stack, Task};
 use steadfast_tests::faulty_server::{Faults, FaultyServer, Settings};
@@ -98,6 +98,33 @@ async fn it_02_a_post_is_repeated_where_it_was_never_sent_and_only_there<S: Stac
     let reset = client(&server.url()).post("items").json(&[1]).send().await.unwrap_err();
     assert_eq!(reset.failure().unwrap().rejected(), Some(Rejected::NotIdempotent), "{reset}");
     assert_eq!(server.report().requests, 1);
+}
+
+async fn it_02_no_secret_is_in_an_error_whatever_the_transport_says<S: Stack>() {
+    let retry = || Retry::builder().max_attempts(1).build().unwrap();
+    let pipeline = || Pipeline::builder().attempt_timeout(SECOND / 5).retry(retry()).build().unwrap();
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let servers = [
+        Faults { unavailable: 100, ..Faults::NONE },
+        Faults { reset: 100, ..Faults::NONE },
+        Faults { cut_short: 100, ..Faults::NONE },
+        Faults { stall: 100, ..Faults::NONE },
+    ]
+    .map(server);
+    let urls = servers.iter().map(FaultyServer::url).chain([format!("http://{nobody}")]);
+    for url in urls {
+        let auth = Auth::api_key_in_query("key", "s3cret");
+        let client = client::<S>(&url).auth(auth).header("cookie", "s3cret").pipeline(pipeline()).build().unwrap();
+        let request = client.get("items/1").query("token", "s3cret").header("authorization", "Bearer s3cret");
+        let error = request.body("s3cret").send().await.unwrap_err();
+        let mut printed = format!("{error} {error:?} {error:#?} {client:?}");
+        let mut source = std::error::Error::source(&error);
+        while let Some(error) = source {
+            printed += &format!("{error} {error:?}");
+            source = error.source();
+        }
+        assert!(printed.contains("/items/1") && !printed.contains("s3cret"), "{printed}");
+    }
 }
 
 async fn it_03_ac_02_sockets_are_closed_after_every_kind_of_end<S: Stack>() {
@@ -268,6 +295,7 @@ macro_rules! on {
             it_02_ac_03_errors_of_the_server_are_mapped
             it_02_each_way_in_which_a_connection_fails_is_told_apart
             it_02_a_post_is_repeated_where_it_was_never_sent_and_only_there
+            it_02_no_secret_is_in_an_error_whatever_the_transport_says
             it_03_ac_02_sockets_are_closed_after_every_kind_of_end
             it_03_a_shutdown_leaves_no_socket_and_no_call
             it_04_ac_04_requests_are_spaced_by_the_limit_in_real_time

@@ -13,6 +13,7 @@ use steadfast_executor::ShutDown;
 use crate::answer::Head;
 use crate::auth::TokenError;
 use crate::exchange::Tried;
+use crate::json_error::JsonError;
 use crate::redirect::NotFollowed;
 use crate::transport::BoxError;
 
@@ -26,7 +27,7 @@ const REQUEST_ID: [&str; 3] = ["x-request-id", "request-id", "x-amzn-requestid"]
 ///
 /// It says what the last attempt brought, or why there was none; [`Failure::rejected`] says why there were no more.
 /// Printed, it is one sentence: the call, what happened, after how many attempts and how long, and why no more were
-/// made. It shows no header, no body and no query, where secrets may be.
+/// made. It shows no header, nothing of a body and no query, where secrets may be.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -130,7 +131,7 @@ pub enum Error {
         /// Which of its values: `items[3].price`, or `.` for the whole.
         path: String,
         /// What is wrong with it, and where.
-        source: serde_json::Error,
+        source: JsonError,
         /// The call, with the body's beginning.
         failure: Box<Failure>,
     },

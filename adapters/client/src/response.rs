@@ -82,7 +82,7 @@ impl Response {
             (if path == "?" { ".".to_owned() } else { path }, error.into_inner())
         });
         let decoded = decoded.and_then(|value| json.end().map(|()| value).map_err(|error| (".".to_owned(), error)));
-        decoded.map_err(|(path, source)| Error::Decode { path, source, failure: self.failure() })
+        decoded.map_err(|(path, source)| Error::Decode { path, source: source.into(), failure: self.failure() })
     }
 
     /// The body as text.

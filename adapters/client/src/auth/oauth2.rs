@@ -21,6 +21,7 @@ use crate::body::RequestBody;
 use crate::client::without_secrets;
 use crate::error::{Error, What};
 use crate::guard::Patience;
+use crate::json_error::JsonError;
 use crate::transport::{BoxError, Transport};
 
 /// The longest answer of a token server that is read.
@@ -103,7 +104,7 @@ pub enum TokenError {
     /// It failed (any other status).
     Failed(StatusCode),
     /// Its answer is no token.
-    Decode(serde_json::Error),
+    Decode(JsonError),
     /// The token holds a character that a header field cannot.
     Unusable,
 }
@@ -257,7 +258,7 @@ impl Tokens {
             (What::TimedOut | What::Stalled, ..) => Err(TokenError::Connection("no answer came in time".into())),
             (What::TooLong, ..) => Err(TokenError::Connection("the answer is too long".into())),
             (What::Answered(status), _, body) if status.is_success() => {
-                serde_json::from_slice(&body).map_err(TokenError::Decode)
+                serde_json::from_slice(&body).map_err(|error| TokenError::Decode(error.into()))
             }
             (What::Answered(status), _, body) if matches!(status.as_u16(), 400 | 401 | 403) => {
                 let refusal = serde_json::from_slice::<Refusal>(&body).ok();

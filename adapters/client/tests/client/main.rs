@@ -9,6 +9,7 @@ mod lifecycle;
 mod pages;
 mod redirects;
 mod script;
+mod secrets;
 mod streaming;
 
 use std::pin::pin;
@@ -350,27 +351,12 @@ fn a_body_that_is_not_what_was_asked_for_says_where() {
     let client = builder(&clock, &script).build().unwrap();
     let get = || clock.drive(client.get("items").send()).unwrap().unwrap();
     assert_eq!(get().json::<Item>().unwrap(), Item { name: "lamp".to_owned() });
-    for want in
-        ["expected value at line 1 column 1", "invalid type: integer `7`, expected a string at line 1 column 10"]
-    {
+    for want in ["expected value at line 1 column 1", "invalid type: integer, expected a string at line 1 column 10"] {
         let error = get().json::<Item>().unwrap_err();
         assert!(matches!(error, Error::Decode { .. }) && error.to_string().ends_with(want), "{error}");
         assert!(!error.failure().unwrap().body().is_empty() && !error.is_retryable());
     }
     assert_eq!(get().text().unwrap(), "lämp");
-}
-
-#[test]
-fn nothing_prints_a_secret() {
-    let (clock, script) = (ManualClock::new(), Script::new(&[Answers(200, &[("set-cookie", "SECRET")], "SECRET")]));
-    let builder = builder(&clock, &script).header("authorization", "SECRET");
-    let mut printed = format!("{builder:?}");
-    let client = builder.build().unwrap();
-    printed += &format!("{client:?}");
-    let request = client.get("items").query("key", "SECRET").header("x-key", "SECRET").body("SECRET");
-    printed += &format!("{request:?}");
-    printed += &format!("{:?}", clock.drive(request.send()).unwrap().unwrap());
-    assert!(printed.contains("authorization") && printed.contains("200") && !printed.contains("SECRET"), "{printed}");
 }
 
 #[test]

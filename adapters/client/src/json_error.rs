@@ -1,0 +1,141 @@
+use std::fmt;
+
+use serde_json::error::Category;
+
+/// What is wrong with a JSON text, and where: without what stood there, which may be a secret.
+///
+/// ```
+/// use steadfast_client::JsonError;
+///
+/// let error = serde_json::from_str::<u32>(r#""s3cret""#).expect_err("no number");
+/// assert_eq!(error.to_string(), r#"invalid type: string "s3cret", expected u32 at line 1 column 8"#);
+/// assert_eq!(JsonError::from(error).to_string(), "invalid type: string, expected u32 at line 1 column 8");
+/// ```
+///
+/// Whoever may see the rest has it from [`into_inner`](Self::into_inner).
+pub struct JsonError(serde_json::Error);
+
+impl JsonError {
+    /// The line, from 1.
+    pub fn line(&self) -> usize {
+        self.0.line()
+    }
+
+    /// The column, from 1.
+    pub fn column(&self) -> usize {
+        self.0.column()
+    }
+
+    /// The error as `serde_json` has it. Its words may hold a part of the text.
+    pub fn into_inner(self) -> serde_json::Error {
+        self.0
+    }
+}
+
+impl From<serde_json::Error> for JsonError {
+    fn from(error: serde_json::Error) -> Self {
+        Self(error)
+    }
+}
+
+impl fmt::Display for JsonError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.classify() {
+            // How the text breaks the grammar, in fixed words.
+            Category::Syntax | Category::Eof => return self.0.fmt(f),
+            Category::Io => f.write_str("it could not be read")?,
+            Category::Data => {
+                let message = self.0.to_string();
+                let place = format!(" at line {} column {}", self.line(), self.column());
+                f.write_str(&without_what_was_found(message.strip_suffix(&place).unwrap_or(&message)))?;
+            }
+        }
+        write!(f, " at line {} column {}", self.line(), self.column())
+    }
+}
+
+/// What serde says of data that does not fit: the kind of what was found, and what was expected, which are words of the
+/// type's. What a type says in words of its own may be anything, so it is not passed on.
+fn without_what_was_found(message: &str) -> String {
+    if ["missing field", "duplicate field"].iter().any(|kind| message.starts_with(kind)) {
+        return message.to_owned();
+    }
+    let kinds = ["invalid type", "invalid value", "invalid length", "unknown variant", "unknown field"];
+    if !kinds.iter().any(|kind| message.starts_with(kind)) {
+        return "a value that is refused".to_owned();
+    }
+    // From the right: what was found comes before, and may hold the same words.
+    let (found, expected) = message.rsplit_once(", expected ").map_or((message, None), |(f, e)| (f, Some(e)));
+    let kind = found.split(['"', '`']).next().unwrap_or_default().trim_end();
+    expected.map_or_else(|| kind.to_owned(), |expected| format!("{kind}, expected {expected}"))
+}
+
+/// The same as it is printed.
+impl fmt::Debug for JsonError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for JsonError {}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+    use serde::de::{DeserializeOwned, Error as _};
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Item {
+        #[serde(rename = "id")]
+        _id: u32,
+        #[serde(rename = "kind", default)]
+        _kind: Option<Kind>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    enum Kind {
+        Lamp,
+        Chair,
+    }
+
+    #[derive(Debug)]
+    struct Picky;
+
+    impl<'de> Deserialize<'de> for Picky {
+        fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+            Err(D::Error::custom(format!("{} is no good", String::deserialize(from)?)))
+        }
+    }
+
+    fn check<T: DeserializeOwned + fmt::Debug>(text: &str, want: &str) {
+        let error = serde_json::from_str::<T>(text).expect_err("it does not fit");
+        let (line, column) = (error.line(), error.column());
+        let error = JsonError::from(error);
+        assert_eq!(error.to_string(), format!("{want} at line {line} column {column}"));
+        assert!(!format!("{error} {error:?}").contains("SECRET"));
+    }
+
+    #[test]
+    fn it_says_what_is_wrong_and_not_what_stood_there() {
+        check::<Item>("", "EOF while parsing a value");
+        check::<Item>("<SECRET>", "expected value");
+        check::<Item>(r#"{"id": "SECRET"}"#, "invalid type: string, expected u32");
+        check::<Item>(r#"{"id": "SECRET, expected SECRET"}"#, "invalid type: string, expected u32");
+        check::<Item>(r#"{"id": "`SECRET"}"#, "invalid type: string, expected u32");
+        check::<Item>(r#"{"id": -1}"#, "invalid value: integer, expected u32");
+        check::<Item>(r#"{"id": 1.5}"#, "invalid type: floating point, expected u32");
+        check::<Item>(r#"{"id": null}"#, "invalid type: null, expected u32");
+        check::<Item>("{}", "missing field `id`");
+        check::<Item>(r#"{"id": 1, "id": 2}"#, "duplicate field `id`");
+        check::<Item>(r#"{"SECRET": 1}"#, "unknown field, expected `id` or `kind`");
+        check::<Item>(r#"{"id": 1, "kind": "SECRET"}"#, "unknown variant, expected `Lamp` or `Chair`");
+        check::<(u8, u8)>("[1]", "invalid length 1, expected a tuple of size 2");
+        check::<Picky>(r#""SECRET""#, "a value that is refused");
+        for kind in ["\"Lamp\"", "\"Chair\""] {
+            assert!(serde_json::from_str::<Kind>(kind).is_ok());
+        }
+    }
+}
