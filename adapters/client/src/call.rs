@@ -103,6 +103,7 @@ impl<'a, T: Transport, C: Timer, O: Observer> Call<'a, T, C, O> {
                     elapsed,
                     patience,
                     redirects,
+                    url: self.journey.url,
                     flight,
                 })
             }

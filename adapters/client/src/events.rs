@@ -83,7 +83,8 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 ///
 /// - A server that answers 204 has no more to say: that is the end, without an error.
 /// - Only what is idempotent is asked again. Of a `POST` that starts something, the end is the end, and a break an error, unless it
-///   has an `Idempotency-Key` or [is said](crate::RequestBuilder::idempotency) to be.
+///   has an `Idempotency-Key` of its own or [is said](crate::RequestBuilder::idempotency) to be. A key that the client mints does not
+///   count: it is minted for each connection anew.
 /// - A connection that was not to be had, after all retries, is an error. If it may pass ([`Error::is_retryable`]) and the
 ///   request may be repeated, then whoever asks again is connected again, after the same wait.
 ///

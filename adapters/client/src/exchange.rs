@@ -12,6 +12,7 @@ use steadfast_core::outcome::Outcome;
 use steadfast_core::pipeline::Attempt;
 use steadfast_core::time::{Instant, Timer};
 use steadfast_executor::Flight;
+use url::Url;
 
 use crate::answer::{Answer, Head, is_success};
 use crate::auth::Auth;
@@ -52,6 +53,8 @@ pub(crate) struct Called<B> {
     pub(crate) elapsed: Duration,
     pub(crate) patience: Patience,
     pub(crate) redirects: u32,
+    /// Where the last request went.
+    pub(crate) url: Url,
     pub(crate) flight: Flight,
 }
 

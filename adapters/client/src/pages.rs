@@ -163,6 +163,8 @@ where
             }
         };
         self.fetched = self.fetched.saturating_add(1);
+        // After redirects, links are seen from where those have led.
+        let url = page.url.clone().or(url);
         let found = match (self.first.again(), url) {
             (Some(first), Some(url)) => (self.find)(&page, &url, first),
             (None, _) | (_, None) => Ok(None),

@@ -206,9 +206,9 @@ impl<'a, T: Transport, C: Timer, O: Observer> RequestBuilder<'a, T, C, O> {
     /// # Errors
     /// If no attempt brought a response with a status that means success (2xx). See [`Error`].
     pub async fn send(self) -> Result<Response, Error> {
-        let Called { tried, target, elapsed, redirects, .. } = self.call(Extent::Whole).await?;
+        let Called { tried, target, elapsed, redirects, url, .. } = self.call(Extent::Whole).await?;
         let response = Response::of(tried.answer, target, tried.number, elapsed)?;
-        Ok(Response { redirects, ..response })
+        Ok(Response { redirects, url: Some(url), ..response })
     }
 
     /// The same, and whatever the status of the last response, it is no error: an API may say with a 409 what it was asked for.
@@ -221,9 +221,9 @@ impl<'a, T: Transport, C: Timer, O: Observer> RequestBuilder<'a, T, C, O> {
     /// If the last attempt brought no whole response, or the call was refused before its first.
     pub async fn send_raw(mut self) -> Result<Response, Error> {
         self.overrides.any_status = true;
-        let Called { tried, target, elapsed, redirects, .. } = self.call(Extent::Whole).await?;
+        let Called { tried, target, elapsed, redirects, url, .. } = self.call(Extent::Whole).await?;
         let response = Response::of_any_status(tried.answer, target, tried.number, elapsed)?;
-        Ok(Response { redirects, ..response })
+        Ok(Response { redirects, url: Some(url), ..response })
     }
 
     /// The same, up to the head of the response: its body is still to come, and need not fit in memory.

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use serde::de::DeserializeOwned;
 use steadfast_core::run::History;
+use url::Url;
 
 use crate::answer::{Answer, Head, is_success};
 use crate::error::{Error, Failure, Named, What, request_id};
@@ -17,6 +18,8 @@ pub struct Response {
     pub(crate) attempts: u32,
     pub(crate) elapsed: Duration,
     pub(crate) redirects: u32,
+    /// Where it came from, if that is known.
+    pub(crate) url: Option<Url>,
 }
 
 impl Response {
@@ -45,7 +48,7 @@ impl Response {
         let (what, head, body) = answer.into_parts();
         match (what, head) {
             (What::Answered(status), Some(head)) if is_wanted(status) => {
-                Ok(Self { head, body, target, attempts, elapsed, redirects: 0 })
+                Ok(Self { head, body, target, attempts, elapsed, redirects: 0, url: None })
             }
             (what, head) => {
                 let failure =

@@ -1,6 +1,7 @@
 //! The pages of long lists: by link and by cursor, each a call of its own.
 
 use futures_util::TryStreamExt;
+use steadfast_client::Redirects;
 
 use super::*;
 
@@ -35,6 +36,19 @@ fn pages_are_followed_by_their_links_and_no_further() {
         assert!(!pages.is_empty() && script.open() == 0);
         assert_eq!(urls(&script), want);
     }
+}
+
+#[test]
+fn a_link_is_seen_from_where_redirects_have_led() {
+    const MORE: &[(&str, &str)] = &[("link", "<?page=2>; rel=next")];
+    let script = [Answers(307, &[("location", "/v2/items?all")], ""), Answers(200, MORE, "1"), Answers(200, &[], "2")];
+    let (clock, script) = (ManualClock::new(), Script::new(&script));
+    let client = builder(&clock, &script).redirects(Redirects::same_origin()).build().unwrap();
+    let pages: Vec<_> = clock.drive(client.get("items").pages().into_stream().try_collect()).unwrap().unwrap();
+    assert_eq!(
+        (pages.len(), urls(&script)),
+        (2, ["/v1/items", "/v2/items?all", "/v2/items?page=2"].map(str::to_owned).into())
+    );
 }
 
 #[test]
