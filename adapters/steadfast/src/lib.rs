@@ -58,7 +58,7 @@
 
 pub use steadfast_client::{
     ApiClient, ApiClientBuilder, Auth, ClientCredentials, Error, EventParser, EventStream, EventTooLong, Failure,
-    IdempotencyKeys, Multipart, NotFollowed, Pages, Part, Redirects, RequestBody, RequestBuilder, Response,
+    IdempotencyKeys, JsonError, Multipart, NotFollowed, Pages, Part, Redirects, RequestBody, RequestBuilder, Response,
     ServerEvent, StreamingResponse, Transport, TransportError,
 };
 pub use steadfast_core as core;
