@@ -36,7 +36,7 @@ mod sealed {
 }
 
 /// By a driver that can run two attempts at once: so the pipeline's [`Hedge`](crate::hedge::Hedge) may send one beside
-/// another, if the operation may be done twice.
+/// another, if the operation may be done twice, and learns from the answers.
 #[derive(Debug)]
 pub enum Hedged {}
 
