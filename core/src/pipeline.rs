@@ -35,10 +35,13 @@
 //! - **Retry** and **hedge**, paid for by one budget, are outside of breaker and limit, so that these see every *attempt*:
 //!   retries are limited too, and an outage trips the breaker however few calls there are.
 //! - The **circuit breaker** comes before the rate limit: a refused attempt costs no tokens. It is asked again when the
-//!   attempt's turn has come, since a wait in line may outlast its opinion; if it refuses then, the tokens go back.
+//!   attempt's turn has come, since a wait in line may outlast its opinion; if it refuses then, the tokens go back. One that
+//!   somebody has forced open refuses those in line at once: nobody knows for how long.
 //! - The **concurrency limit** is granted together with the rate limit, or neither is: see [`limits`](crate::limits).
 //!   The slot comes back when the attempt ends, so no wait between attempts keeps one.
 //! - The **attempt timeout** is innermost: waiting in line does not count against it.
+//!
+//! A [fallback](crate::fallback) is outside of all of them: it sees how the whole call ended.
 //!
 //! # Defaults
 //!

@@ -24,7 +24,8 @@
 //! - [`InFlight`] counts what is in flight, and shuts it down: for whatever has a lifecycle.
 //! - [`KeyedRateLimit`] is a quota for each of many keys, shared by threads.
 //! - [`SharedPipeline`] makes whole calls through one [`Pipeline`](steadfast_core::pipeline::Pipeline) from many tasks,
-//!   or from threads that block: [`ThreadTimer`] is the timer for those.
+//!   or from threads that block: [`ThreadTimer`] is the timer for those. Where a call has failed for good, it
+//!   [falls back](SharedPipeline::fall_back) to something else.
 //! - [`Line`] is the line in which both wait: first come, first served, as a state machine.
 //!
 //! Futures are driven by whoever polls them: nothing spawns a task, starts a thread, or needs a runtime. They are `Send`
