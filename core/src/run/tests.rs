@@ -409,3 +409,88 @@ fn a_random_number_is_drawn_only_where_one_is_read() {
         assert_eq!((answered, drawn.get()), (true, want), "to begin, for a hedge, and at the end");
     }
 }
+
+/// A timer on which no time is spent: asked to sleep, it moves the clock to the end of that, and rings on time.
+struct SleepsAtOnce<'a>(&'a ManualClock);
+
+impl Clock for SleepsAtOnce<'_> {
+    fn now(&self) -> Instant {
+        self.0.now()
+    }
+}
+
+impl Timer for SleepsAtOnce<'_> {
+    type Sleep = core::future::Ready<()>;
+
+    fn sleep_until(&self, deadline: Instant) -> Self::Sleep {
+        self.0.advance(deadline - self.0.now());
+        core::future::ready(())
+    }
+}
+
+#[test]
+fn a_timer_that_is_on_time_is_not_early_however_often_it_rings() {
+    let clock = ManualClock::new();
+    let timer = SleepsAtOnce(&clock);
+    let pipeline = RefCell::new(builder().build().unwrap());
+    let runner = Runner { pipeline: &pipeline, timer: &timer, observer: &() };
+    let attempt = |attempt: Attempt| async move { if attempt.number < 3 { 503 } else { 200 } };
+    let mut call = pin!(runner.call(CallOptions::idempotent(), || 0, classify, attempt));
+    // Two backoffs, and no pause in which others could run.
+    assert_eq!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(Ok(200)));
+    assert_eq!(clock.now() - Instant::EPOCH, ms(300));
+}
+
+#[test]
+fn a_sleep_is_made_once_however_often_a_call_is_woken() {
+    let (clock, slept) = (ManualClock::new(), Cell::new(0));
+    let timer = CountsSleeps(&clock, &slept);
+    let pipeline = RefCell::new(builder().build().unwrap());
+    pipeline.with(|pipeline| pipeline.limits_mut().rate_limits_mut().unwrap().block_until(Instant::EPOCH + ms(5)));
+    let runner = Runner { pipeline: &pipeline, timer: &timer, observer: &() };
+    let mut call = pin!(runner.call(CallOptions::idempotent(), || 0, classify, |_| async { 200 }));
+    let mut cx = Context::from_waker(Waker::noop());
+    for _ in 0..3 {
+        assert!(call.as_mut().poll(&mut cx).is_pending());
+        assert_eq!(slept.get(), 1, "it sleeps already");
+    }
+    clock.advance(ms(5));
+    assert_eq!(call.as_mut().poll(&mut cx), Poll::Ready(Ok(200)));
+}
+
+/// The clock for tests, and how often somebody was put to sleep on it.
+struct CountsSleeps<'a>(&'a ManualClock, &'a Cell<u32>);
+
+impl Clock for CountsSleeps<'_> {
+    fn now(&self) -> Instant {
+        self.0.now()
+    }
+}
+
+impl<'a> Timer for CountsSleeps<'a> {
+    type Sleep = <&'a ManualClock as Timer>::Sleep;
+
+    fn sleep_until(&self, deadline: Instant) -> Self::Sleep {
+        self.1.set(self.1.get() + 1);
+        self.0.sleep_until(deadline)
+    }
+}
+
+#[test]
+fn a_call_that_is_dropped_gives_everything_back_and_says_so_and_one_that_has_ended_does_not() {
+    let clock = ManualClock::new();
+    let slots = crate::concurrency::ConcurrencyLimit::fixed(1).build().unwrap();
+    let pipeline = RefCell::new(builder().concurrency_limit(slots).build().unwrap());
+    let observer = Heard(&pipeline, RefCell::default());
+    let runner = Runner { pipeline: &pipeline, timer: &&clock, observer: &observer };
+    let in_flight = || pipeline.with(|pipeline| pipeline.limits().concurrency_limit().unwrap().in_flight());
+    let abandoned = || observer.1.borrow().iter().filter(|event| **event == Event::Abandoned).count();
+    {
+        let mut call = pin!(runner.call(CallOptions::idempotent(), || 0, classify, |_| pending()));
+        assert!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        assert_eq!((in_flight(), abandoned()), (1, 0));
+    }
+    assert_eq!((in_flight(), abandoned()), (0, 1));
+    assert_eq!(clock.drive(runner.call(CallOptions::idempotent(), || 0, classify, |_| async { 200 })), Some(Ok(200)));
+    assert_eq!((in_flight(), abandoned()), (0, 1));
+}
