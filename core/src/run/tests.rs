@@ -485,12 +485,30 @@ fn a_call_that_is_dropped_gives_everything_back_and_says_so_and_one_that_has_end
     let runner = Runner { pipeline: &pipeline, timer: &&clock, observer: &observer };
     let in_flight = || pipeline.with(|pipeline| pipeline.limits().concurrency_limit().unwrap().in_flight());
     let abandoned = || observer.1.borrow().iter().filter(|event| **event == Event::Abandoned).count();
+    let at_its_end = Cell::new(None);
     {
-        let mut call = pin!(runner.call(CallOptions::idempotent(), || 0, classify, |_| pending()));
+        let attempt = |_| {
+            let ending = AtItsEnd(|| at_its_end.set(Some(in_flight())));
+            async move {
+                let _ending = ending;
+                pending().await
+            }
+        };
+        let mut call = pin!(runner.call(CallOptions::idempotent(), || 0, classify, attempt));
         assert!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
         assert_eq!((in_flight(), abandoned()), (1, 0));
     }
+    assert_eq!(at_its_end.get(), Some(1), "the slot is not free while the attempt is there");
     assert_eq!((in_flight(), abandoned()), (0, 1));
     assert_eq!(clock.drive(runner.call(CallOptions::idempotent(), || 0, classify, |_| async { 200 })), Some(Ok(200)));
     assert_eq!((in_flight(), abandoned()), (0, 1));
+}
+
+/// Does something when it is dropped.
+struct AtItsEnd<F: Fn()>(F);
+
+impl<F: Fn()> Drop for AtItsEnd<F> {
+    fn drop(&mut self) {
+        self.0();
+    }
 }

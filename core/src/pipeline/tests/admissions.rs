@@ -35,6 +35,10 @@ impl Limiter for Says {
     fn watch(&mut self, _ticket: &(), _waker: &Waker) {
         self.1 += 1;
     }
+
+    fn wake_everybody(&mut self) {
+        self.1 += 1;
+    }
 }
 
 /// A call that starts at 0 and has to end by 60, asked at each second.
@@ -77,6 +81,24 @@ fn only_who_stands_in_line_asks_to_be_woken() {
         pipeline.limits_mut().1 = 0;
         call.watch(&mut pipeline, Waker::noop());
         assert_eq!(pipeline.limits().1, want, "{says:?}");
+    }
+}
+
+#[test]
+fn everybody_is_woken_by_a_breaker_that_is_forced_open_and_by_nothing_else() {
+    let mut pipeline = builder().build().unwrap().map_limits(|_| Says(Admission::Granted, 0));
+    let mut events = Events::new();
+    for (mode, want) in [
+        (Mode::MetricsOnly, 0),
+        (Mode::ForcedOpen, 1),
+        (Mode::ForcedOpen, 1),
+        (Mode::ForcedClosed, 1),
+        (Mode::Automatic, 1),
+        (Mode::ForcedOpen, 2),
+    ] {
+        let set = |pipeline: &mut Pipeline<Says>, _| pipeline.circuit_breaker_mut().unwrap().set_mode(mode);
+        pipeline.change(s(0), set, &mut events);
+        assert_eq!(pipeline.limits().1, want, "{mode:?}");
     }
 }
 
