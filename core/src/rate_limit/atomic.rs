@@ -143,4 +143,18 @@ mod tests {
             assert_eq!(atomic.available(now), plain.available(now));
         }
     }
+
+    #[test]
+    fn who_was_beaten_decides_by_what_is_there_then() {
+        let quota = Quota::per_second(1).and_then(|quota| quota.with_burst(3)).unwrap();
+        let (bucket, now) = (AtomicTokenBucket::new(quota), Instant::EPOCH);
+        assert_eq!(bucket.try_acquire(now, 1), Ok(()));
+        // As if it had been full when they looked, and empty.
+        assert_eq!(bucket.try_again(0, now, 1), Ok(()));
+        assert_eq!(bucket.available(now), 1);
+        let retry_at = now + Duration::from_secs(1);
+        assert_eq!(bucket.try_again(0, now, 2), Err(Refusal::NotYet { retry_at }));
+        assert!(bucket.try_again(u64::MAX / 2, now, 1).is_err());
+        assert_eq!(bucket.available(now), 1);
+    }
 }

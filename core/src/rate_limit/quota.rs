@@ -201,7 +201,7 @@ impl Quota {
             return (now.as_nanos(), false); // As with most quotas: no need to multiply.
         }
         if now.as_nanos() > END {
-            return (u64::MAX, false);
+            return beyond_the_end();
         }
         // Such that the point lies between two words, and nothing has to be shifted over their border.
         let product = u128::from(now.as_nanos() << (u64::BITS - PACE_BITS)) * u128::from(self.pace);
@@ -255,6 +255,12 @@ impl fmt::Display for Quota {
     }
 }
 
+/// By itself, so that what is on the way to it lies in a line.
+#[cold]
+fn beyond_the_end() -> (u64, bool) {
+    (u64::MAX, false)
+}
+
 const fn gcd(mut a: u64, mut b: u64) -> u64 {
     while b != 0 {
         (a, b) = (b, a % b);
@@ -282,6 +288,29 @@ mod tests {
             let quota = Quota::new(tokens, Duration::from_nanos(nanos)).and_then(|quota| quota.with_burst(burst));
             let inverse = quota.unwrap().inverse;
             assert!((1 << 62..1 << 63).contains(&inverse), "{inverse} for {tokens} per {nanos} ns");
+        }
+    }
+
+    /// Also where what the inverse lacks amounts to a nanosecond, and up to the last that counts.
+    #[test]
+    fn an_instant_is_the_first_at_which_so_many_units_have_passed() {
+        let ns = Instant::from_nanos;
+        for (tokens, nanos, burst) in [(1, 1, 1), (2, 3, 1), (3, 10, 1), (7, 10, 2), (9_999, 1_000_000_000, u32::MAX)] {
+            let quota =
+                Quota::new(tokens, Duration::from_nanos(nanos)).and_then(|quota| quota.with_burst(burst)).unwrap();
+            for near in [0, 1_000_000_000, 1 << 61, END - 100] {
+                for passed in
+                    (near..=near + 100).flat_map(|near| [0, 1, 2].map(|more| quota.units_passed(ns(near)) + more))
+                {
+                    let Some(at) = quota.instant_at(passed) else {
+                        assert!(quota.units_passed(ns(END)) < passed, "{passed} units of {quota}");
+                        continue;
+                    };
+                    assert!(quota.units_passed(at) >= passed, "{passed} units of {quota} at {at}");
+                    let before = at.as_nanos().checked_sub(1).map(|before| quota.units_passed(ns(before)));
+                    assert!(before.is_none_or(|before| before < passed), "{passed} units of {quota} before {at}");
+                }
+            }
         }
     }
 }

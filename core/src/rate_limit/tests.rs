@@ -325,6 +325,14 @@ fn the_end_of_the_clock_admits_nothing_extra() {
 }
 
 #[test]
+fn time_that_has_to_be_multiplied_ends_after_146_years() {
+    let last = Instant::from_nanos((1 << 62) - 1);
+    let bucket = || TokenBucket::new(Quota::per_second(3).and_then(|quota| quota.with_burst(4)).unwrap());
+    check(bucket(), &[(last, 4, Ok(())), (last, 1, not_yet(Instant::MAX))]);
+    check(bucket(), &[(last + Duration::from_nanos(1), 1, not_yet(Instant::MAX)), (last, 1, Ok(()))]);
+}
+
+#[test]
 fn a_slow_quota_with_a_huge_burst_neither_wraps_nor_stops() {
     let quota = Quota::per_day(1).unwrap().with_burst(u32::MAX).unwrap();
     let mut bucket = TokenBucket::new(quota);
