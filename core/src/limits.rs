@@ -35,10 +35,12 @@ use crate::time::Instant;
 
 mod bucket;
 mod limiter;
+mod server_limits;
 #[cfg(test)]
 mod tests;
 
 pub use limiter::{Admission, Learned, Limiter, Refusal, Woken};
+pub use server_limits::{Remaining, Sent, ServerLimits, Told};
 
 /// What one of several rate limits counts, where a call's weight is a single number.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -174,6 +176,12 @@ impl<const K: usize> Limits<K> {
             Counts::Calls => 1,
             Counts::Weight => n,
         })
+    }
+
+    /// What a call weighs that takes so much of each rate limit; 1 where all of them count calls.
+    pub fn weight(&self, weights: [u32; K]) -> u32 {
+        let mut counted = self.counts.into_iter().zip(weights);
+        counted.find(|(counts, _)| *counts == Counts::Weight).map_or(1, |(_, weight)| weight)
     }
 
     /// Takes what an attempt with these weights has to get, if all of it is there now.

@@ -14,6 +14,35 @@
 
 use core::time::Duration;
 
+use crate::limits::Told;
+
+/// What a classifier says of an answer: an [`Outcome`], alone or with what the server [told](Told) of its limits.
+pub trait Classified {
+    /// How the attempt ended.
+    fn outcome(&self) -> Outcome;
+
+    /// What the server told of its limits, if it told anything.
+    fn told(&self) -> Option<&Told> {
+        None
+    }
+}
+
+impl Classified for Outcome {
+    fn outcome(&self) -> Outcome {
+        *self
+    }
+}
+
+impl Classified for (Outcome, Told) {
+    fn outcome(&self) -> Outcome {
+        self.0
+    }
+
+    fn told(&self) -> Option<&Told> {
+        Some(&self.1).filter(|told| !told.is_nothing())
+    }
+}
+
 /// How an attempt ended, as every policy reads it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Outcome {

@@ -79,7 +79,8 @@ pub enum Rejected {
         /// When one has ended at the latest, even if every permit was lost.
         retry_at: Instant,
     },
-    /// No slot came free under the concurrency limit before the deadline.
+    /// No slot came free under the concurrency limit before the deadline; or, after the reset of a limit that the server
+    /// told, the attempt that asks what is left was not answered by then.
     NoSlot {
         /// By when the whole call had to end.
         deadline: Instant,
@@ -151,7 +152,9 @@ impl fmt::Display for Rejected {
             Self::TooManyInFlight { in_flight, limit, retry_at: _ } => {
                 write!(f, "concurrency limit: {in_flight} attempts are in flight, of {limit} that may be")
             }
-            Self::NoSlot { .. } => f.write_str("concurrency limit: no slot came free before the deadline"),
+            Self::NoSlot { .. } => {
+                f.write_str("limits: nothing under way ended in time to make room before the deadline")
+            }
             Self::Abandoned => f.write_str("the call was given up by its caller"),
         }
     }
@@ -224,7 +227,11 @@ mod tests {
                 "concurrency limit: 9 attempts are in flight, of 8 that may be",
                 Some(retry_at),
             ),
-            (Rejected::NoSlot { deadline }, "concurrency limit: no slot came free before the deadline", None),
+            (
+                Rejected::NoSlot { deadline },
+                "limits: nothing under way ended in time to make room before the deadline",
+                None,
+            ),
             (Rejected::LineFull { waiting: 9 }, "9 calls wait in line already, as many as may", None),
             (Rejected::Abandoned, "the call was given up by its caller", None),
         ] {

@@ -43,7 +43,7 @@ use core::time::Duration;
 
 use crate::event::Observer;
 use crate::limits::Limiter;
-use crate::outcome::{Outcome, OutcomeKind};
+use crate::outcome::{Classified, OutcomeKind};
 use crate::pipeline::{Attempt, CallOptions, Hedged, MayHedge, Pipeline, Step, Unhedged};
 use crate::rejected::Rejected;
 use crate::share::Share;
@@ -117,15 +117,16 @@ where
     ///
     /// # Errors
     /// When no further attempt is made, with the reason and what the last attempt returned.
-    pub async fn call<R, F>(
+    pub async fn call<R, F, V>(
         self,
         options: CallOptions,
         entropy: impl FnMut() -> u64,
-        classify: impl Fn(&R) -> Outcome,
+        classify: impl Fn(&R) -> V,
         attempt: impl FnMut(Attempt) -> F,
     ) -> Result<R, CallError<R>>
     where
         F: Future<Output = R>,
+        V: Classified,
     {
         let (sleep, only) = (pin!(None), pin!(None));
         let mut driver = Driver::<S, T, O, L, Unhedged>::new(self.pipeline, self.timer, self.observer, options);
@@ -140,15 +141,16 @@ where
     ///
     /// # Errors
     /// As [`call`](Self::call).
-    pub async fn call_hedged<R, F>(
+    pub async fn call_hedged<R, F, V>(
         self,
         options: CallOptions,
         entropy: impl FnMut() -> u64,
-        classify: impl Fn(&R) -> Outcome,
+        classify: impl Fn(&R) -> V,
         attempt: impl FnMut(Attempt) -> F,
     ) -> Result<R, CallError<R>>
     where
         F: Future<Output = R>,
+        V: Classified,
     {
         let (sleep, one, other) = (pin!(None), pin!(None), pin!(None));
         let mut driver = Driver::<S, T, O, L, Hedged>::new(self.pipeline, self.timer, self.observer, options);
@@ -161,12 +163,12 @@ where
 /// while its attempt runs.
 ///
 /// It is no `async` function, so that nothing is moved from the future of one into that of another.
-fn drive<S, T, O, L, H, R, F>(
+fn drive<S, T, O, L, H, R, F, V>(
     driver: &mut Driver<'_, S, T, O, L, H>,
     lanes: Lanes<'_, '_, F>,
     mut sleep: Pin<&mut Option<T::Sleep>>,
     mut entropy: impl FnMut() -> u64,
-    classify: impl Fn(&R) -> Outcome,
+    classify: impl Fn(&R) -> V,
     mut attempt: impl FnMut(Attempt) -> F,
 ) -> impl Future<Output = Result<R, CallError<R>>>
 where
@@ -176,6 +178,7 @@ where
     L: Limiter,
     H: MayHedge,
     F: Future<Output = R>,
+    V: Classified,
 {
     let mut last = LastAttempt::NotMade;
     let mut sleeps_until = None;
@@ -186,12 +189,13 @@ where
         loop {
             // Answers before anything else: one that has come counts, however late it is seen.
             while let Some((made, returned)) = lanes.iter_mut().find_map(|lane| lane.poll(cx)) {
-                let outcome = classify(&returned);
+                let classified = classify(&returned);
+                let outcome = classified.outcome();
                 if matches!(outcome.kind(), OutcomeKind::Success | OutcomeKind::Permanent) {
                     // The losers go first: their slots are not free while they run.
                     lanes.iter_mut().for_each(Lane::clear);
                 }
-                driver.finish(entropy(), made, outcome);
+                driver.finish(entropy(), made, &classified);
                 if outcome.is_success() {
                     return Poll::Ready(Ok(returned));
                 }
@@ -252,11 +256,11 @@ where
     /// # Errors
     /// As [`call`](Self::call).
     #[allow(clippy::result_large_err)] // There is no allocator to box it with, and it comes once for a call that failed.
-    pub fn call_blocking<R>(
+    pub fn call_blocking<R, V: Classified>(
         self,
         options: CallOptions,
         mut entropy: impl FnMut() -> u64,
-        classify: impl Fn(&R) -> Outcome,
+        classify: impl Fn(&R) -> V,
         mut attempt: impl FnMut(Attempt) -> R,
     ) -> Result<R, CallError<R>> {
         let waker = self.timer.waker();
@@ -268,9 +272,9 @@ where
                 Step::Start(leave) => {
                     let made = driver.made(leave);
                     let returned = attempt(leave);
-                    let outcome = classify(&returned);
-                    driver.finish(entropy(), made, outcome);
-                    if outcome.is_success() {
+                    let classified = classify(&returned);
+                    driver.finish(entropy(), made, &classified);
+                    if classified.outcome().is_success() {
                         return Ok(returned);
                     }
                     last = LastAttempt::Returned(returned);

@@ -23,6 +23,7 @@ mod ports;
 mod promises;
 mod refunds;
 mod risks;
+mod server_limits;
 mod stack;
 mod streams;
 mod support;

@@ -1,6 +1,7 @@
 use core::fmt;
 use core::task::Waker;
 
+use super::Told;
 use crate::concurrency::{self, Recorded};
 use crate::outcome::OutcomeKind;
 use crate::rate_limit::{self, PaceChange, RefusedBy};
@@ -99,6 +100,15 @@ pub trait Limiter {
 
     /// Tells that an attempt was started and dropped before it ended: its tokens are spent, its slot is free.
     fn abandon(&mut self, now: Instant, ticket: Self::Ticket);
+
+    /// Tells what the response to an attempt said of the server's limits, before the attempt is
+    /// [finished](Self::finish). Returns until when everybody is held back for it, if nobody was before.
+    ///
+    /// Limits that do not keep it in mind, as by default, need not care.
+    fn tell(&mut self, now: Instant, ticket: &Self::Ticket, told: &Told) -> Option<Instant> {
+        let _ = (now, ticket, told);
+        None
+    }
 
     /// Grants nothing before `until`, to anybody: the server said so.
     fn block_until(&mut self, until: Instant);

@@ -6,7 +6,7 @@ use super::{Attempt, Call, MayHedge, Pipeline};
 use crate::circuit_breaker::{self, CircuitBreaker};
 use crate::concurrency;
 use crate::event::{Event, Events};
-use crate::limits::{Admission, Limiter, Refusal};
+use crate::limits::{Admission, Limiter, Refusal, Told};
 use crate::outcome::{Outcome, OutcomeKind};
 use crate::rate_limit;
 use crate::rejected::Rejected;
@@ -51,6 +51,16 @@ impl<T> Place<T> {
 }
 
 impl<T> Run<T> {
+    /// Tells the limits what its response said of the server's, and returns until when that holds everybody back now.
+    pub(super) fn tell<L: Limiter<Ticket = T>>(
+        &self,
+        now: Instant,
+        told: &Told,
+        pipeline: &mut Pipeline<L>,
+    ) -> Option<Instant> {
+        pipeline.limits.tell(now, &self.ticket, told)
+    }
+
     /// Tells every policy how the attempt ended, and returns until when the server wants to be left alone.
     pub(super) fn conclude<L: Limiter<Ticket = T>>(
         self,

@@ -8,7 +8,7 @@ use super::attempt::{Place, Progress, Run};
 use super::hedging::{Beside, Hedging, MayHedge, Unhedged};
 use super::options::CallOptions;
 use crate::event::{Event, Events};
-use crate::limits::Limiter;
+use crate::limits::{Limiter, Told};
 use crate::outcome::Outcome;
 use crate::rejected::Rejected;
 use crate::retry::budget::Charge;
@@ -189,6 +189,23 @@ impl<T, H: MayHedge> Call<T, H> {
             pipeline,
             events,
         );
+    }
+
+    /// Tells what the response to an attempt said of the server's limits, before it is [finished](Self::finish).
+    ///
+    /// Ignored unless that attempt is under way, and by limits that do not keep it in mind.
+    pub fn tell<L>(&self, now: Instant, attempt: u32, told: &Told, pipeline: &mut Pipeline<L>, events: &mut Events)
+    where
+        L: Limiter<Ticket = T>,
+    {
+        let run = match &self.stage {
+            Stage::Running(run) if run.attempt.number == attempt => Some(run),
+            Stage::Running(_) => H::of(&self.hedging).and_then(|hedging| hedging.run(attempt)),
+            Stage::Asking { .. } | Stage::InLine(_) | Stage::BackingOff { .. } | Stage::Ended(_) => None,
+        };
+        if let Some(until) = run.and_then(|run| run.tell(now, told, pipeline)) {
+            events.push(Event::RateLimitBlocked { until });
+        }
     }
 
     /// Tells that an attempt did not end in time and was cancelled. `entropy` is a uniformly random number.

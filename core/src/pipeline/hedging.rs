@@ -105,9 +105,17 @@ impl<T> Hedging<T> {
         matches!(&self.beside, Beside::Due(at) if now >= *at)
     }
 
+    /// The attempt beside, if it has this number.
+    pub(super) const fn run(&self, number: u32) -> Option<&Run<T>> {
+        match &self.beside {
+            Beside::Running(run) if run.attempt.number == number => Some(run),
+            Beside::Running(_) | Beside::Nothing | Beside::Due(_) | Beside::InLine(_) => None,
+        }
+    }
+
     /// Whether the attempt beside has this number.
-    pub(super) fn runs(&self, number: u32) -> bool {
-        matches!(&self.beside, Beside::Running(run) if run.attempt.number == number)
+    pub(super) const fn runs(&self, number: u32) -> bool {
+        self.run(number).is_some()
     }
 
     /// Takes out the attempt beside, if one is under way.

@@ -4,7 +4,7 @@ use super::history::History;
 use super::{CallError, LastAttempt, Made};
 use crate::event::{Events, Observer};
 use crate::limits::Limiter;
-use crate::outcome::Outcome;
+use crate::outcome::{Classified, Outcome};
 use crate::pipeline::{Attempt, Call, CallOptions, MayHedge, Pipeline, Step};
 use crate::rejected::Rejected;
 use crate::share::Share;
@@ -82,8 +82,11 @@ where
         Made { attempt, started: self.asked.unwrap_or(self.started) }
     }
 
-    pub(super) fn finish(&mut self, entropy: u64, made: Made, outcome: Outcome) {
-        let number = made.attempt.number;
+    pub(super) fn finish(&mut self, entropy: u64, made: Made, classified: &impl Classified) {
+        let (number, outcome) = (made.attempt.number, classified.outcome());
+        if let Some(told) = classified.told() {
+            self.tell(|call, now, pipeline, events| call.tell(now, number, told, pipeline, events));
+        }
         let now = self.tell(|call, now, pipeline, events| call.finish(now, entropy, number, outcome, pipeline, events));
         if !outcome.is_success() {
             self.history.push(number, now - made.started, outcome);

@@ -10,7 +10,7 @@ use crate::circuit_breaker::{CircuitBreaker, Reason};
 use crate::event::Event;
 use crate::fallback::Fallback;
 use crate::hedge::Hedge;
-use crate::outcome::OutcomeKind;
+use crate::outcome::{Outcome, OutcomeKind};
 use crate::pipeline::PipelineBuilder;
 use crate::rate_limit::{Quota, TokenBucket};
 use crate::retry::Retry;
