@@ -25,10 +25,12 @@
 //!
 //! For dates of other protocols: mail (RFC 5322) has time zones, cookies (RFC 6265) a looser grammar.
 
+mod rfc3339;
 #[cfg(test)]
 mod tests;
 mod unix_time;
 
+pub use rfc3339::parse_timestamp;
 pub use unix_time::UnixTime;
 
 const DAYS: [&[u8]; 7] = [b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun"];

@@ -23,9 +23,11 @@
 
 pub mod date;
 pub mod idempotency;
+pub mod rate_limit_fields;
 pub mod redirect;
 pub mod retry_after;
 pub mod status;
 
+pub use rate_limit_fields::RateLimitFields;
 pub use retry_after::RetryAfter;
 pub use status::classify;

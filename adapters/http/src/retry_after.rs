@@ -125,7 +125,7 @@ impl RetryAfter {
 }
 
 /// Reads `digits [ "." digits ]` times ten to the `places`, rounded up to an integer and cut to the range of a `u64`.
-fn decimal(value: &[u8], places: usize) -> Option<u64> {
+pub(crate) fn decimal(value: &[u8], places: usize) -> Option<u64> {
     let mut parts = value.trim_ascii().splitn(2, |byte| *byte == b'.');
     let whole = parts.next()?;
     let fraction = parts.next().unwrap_or(b"0");

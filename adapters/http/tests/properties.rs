@@ -3,8 +3,9 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use proptest::prelude::*;
+use steadfast_core::limits::Remaining;
 use steadfast_http::date::{self, UnixTime};
-use steadfast_http::{RetryAfter, idempotency};
+use steadfast_http::{RateLimitFields, RetryAfter, idempotency};
 
 const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
@@ -214,4 +215,145 @@ proptest! {
         prop_assert_eq!(RetryAfter::parse(&padded, now), RetryAfter::parse(&value, now));
         prop_assert_eq!(RetryAfter::parse_millis(&padded), RetryAfter::parse_millis(&value));
     }
+
+    #[test]
+    fn no_field_of_limits_panics(
+        fields in prop::collection::vec((nearly_a_name(), nearly_a_limit()), 0..6),
+        now in prop::option::of(any_time()),
+        retry_after in prop::option::of(any::<u64>().prop_map(Duration::from_nanos)),
+    ) {
+        let mut read = RateLimitFields::new();
+        for (name, value) in &fields {
+            read.read(name, value, now);
+        }
+        prop_assert!(read.told(retry_after).iter().count() <= 8);
+    }
+
+    /// The grammar is that of structured fields: what their own parser refuses says nothing, and from what it reads the
+    /// same follows.
+    #[test]
+    fn sfv_agrees_on_every_list(value in nearly_a_limit()) {
+        let mut read = RateLimitFields::new();
+        read.read(b"ratelimit", &value, None);
+        let got: Vec<_> = read.told(None).iter().map(|limit| (limit.left, limit.reset_in)).collect();
+        let list = sfv::Parser::new(&value).parse::<sfv::List>();
+        let want = match &list {
+            Ok(list) => service_limits(list),
+            Err(_) => combined(&value).into_iter().collect(),
+        };
+        prop_assert_eq!(got, want, "{}", value.escape_ascii());
+    }
+
+    #[test]
+    fn a_reset_is_never_earlier_than_written(nanos in any::<u64>(), begun in 1_000_000_000..90_000_000_000_u64) {
+        let asked = Duration::from_nanos(nanos);
+        let reset = |value: String, now| reset_in(value.as_bytes(), now).expect("well-formed");
+        let seconds = reset(format!("{}.{:09}", asked.as_secs() % 1_000_000_000, asked.subsec_nanos()), None);
+        let asked_seconds = Duration::new(asked.as_secs() % 1_000_000_000, asked.subsec_nanos());
+        prop_assert!(seconds >= asked_seconds && seconds < asked_seconds + Duration::from_millis(1));
+        prop_assert_eq!(reset(format!("{}s", Decimal(asked)), None), asked);
+        let (hours, rest) = (asked.as_secs() / 3600, Duration::new(asked.as_secs() % 3600, asked.subsec_nanos()));
+        prop_assert_eq!(reset(format!("{hours}h{}s", Decimal(rest)), None), asked);
+        // The same point in time, in each unit.
+        let now = UnixTime::from_secs(i64::try_from(begun).expect("in range") - 77);
+        for value in [format!("{begun}"), format!("{begun}000"), format!("{begun}000000")] {
+            prop_assert_eq!(reset(value, Some(now)), Duration::from_secs(77));
+        }
+    }
+}
+
+/// What is told of the only limit of a response, whose reset is this.
+fn reset_in(value: &[u8], now: Option<UnixTime>) -> Option<Duration> {
+    let mut read = RateLimitFields::new();
+    read.read(b"x-ratelimit-remaining", b"1", now);
+    read.read(b"x-ratelimit-reset", value, now);
+    read.told(None).iter().next().map(|limit: &Remaining| limit.reset_in)
+}
+
+/// Seconds, to the nanosecond.
+struct Decimal(Duration);
+
+impl std::fmt::Display for Decimal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{:09}", self.0.as_secs(), self.0.subsec_nanos())
+    }
+}
+
+/// What follows from a list that sfv has read.
+fn service_limits(list: &sfv::List) -> Vec<(u32, Duration)> {
+    let mut limits: Vec<(String, u32, Option<Duration>)> = Vec::new();
+    for entry in list {
+        let sfv::ListEntry::Item(item) = entry else {
+            return Vec::new(); // Documented: no field that is read here has inner lists.
+        };
+        let parameter = |key: &str| {
+            let value = item.params.iter().find(|(known, _)| known.as_str() == key).map(|(_, value)| value);
+            value.and_then(sfv::BareItem::as_integer).and_then(|number| u64::try_from(i64::from(number)).ok())
+        };
+        let name = match &item.bare_item {
+            sfv::BareItem::String(name) => name.as_str().to_ascii_lowercase(),
+            sfv::BareItem::Token(name) => name.as_str().to_ascii_lowercase(),
+            _ => continue,
+        };
+        if let Some(left) = parameter("r") {
+            let left = u32::try_from(left).unwrap_or(u32::MAX);
+            let reset = parameter("t").map(Duration::from_secs);
+            match limits.iter_mut().find(|(known, _, _)| *known == name) {
+                Some((_, known_left, known_reset)) => {
+                    (*known_left, *known_reset) = (left.min(*known_left), reset.max(*known_reset));
+                }
+                None => limits.push((name, left, reset)),
+            }
+        }
+    }
+    limits.into_iter().filter_map(|(_, left, reset)| Some((left, reset?))).collect()
+}
+
+/// What follows from the dictionary of an earlier draft.
+fn combined(value: &[u8]) -> Option<(u32, Duration)> {
+    let dictionary = sfv::Parser::new(value).parse::<sfv::Dictionary>().ok()?;
+    let is_item = |entry: &sfv::ListEntry| matches!(entry, sfv::ListEntry::Item(_));
+    if !dictionary.values().all(is_item) {
+        return None;
+    }
+    let member = |key: &str| match dictionary.iter().find(|(known, _)| known.as_str() == key)?.1 {
+        sfv::ListEntry::Item(item) => u64::try_from(i64::from(item.bare_item.as_integer()?)).ok(),
+        sfv::ListEntry::InnerList(_) => None,
+    };
+    let (left, seconds) = (member("remaining")?, member("reset")?);
+    Some((u32::try_from(left).unwrap_or(u32::MAX), Duration::from_secs(seconds)))
+}
+
+/// A list or a dictionary of limits, with a few bytes replaced, or cut short. Without partition keys: sfv checks base64.
+fn nearly_a_limit() -> impl Strategy<Value = Vec<u8>> {
+    let parameter = prop_oneof![
+        4 => "; ?[rt]=[0-9]{1,17}",
+        1 => ";[a-z*][a-z0-9_.*-]{0,3}",
+        1 => ";[a-z]=(-?[0-9]{1,13}\\.[0-9]{1,4}|\"[ a-z\\\\\"]{0,4}\"|[?][01]|@-?[0-9]{1,9}|%\"[a-z]{0,3}\"|[a-z*]{1,3})",
+    ];
+    let item = ("(\"[a-c]\"|[a-c]|[0-9]{1,3})", prop::collection::vec(parameter, 0..5))
+        .prop_map(|(name, parameters)| name + &parameters.concat());
+    let list = prop::collection::vec(item, 1..7).prop_map(|items| items.join(", "));
+    let dictionary = prop::collection::vec("(limit|remaining|reset)=[0-9]{1,4}(;[a-z]=1)?", 1..5)
+        .prop_map(|members| members.join(","));
+    let byte = prop_oneof![any::<u8>(), proptest::sample::select(b" \t,;=\"\\-.?@%()019rtRT*".to_vec())];
+    let edits = prop::collection::vec((any::<prop::sample::Index>(), byte), 0..3);
+    let value = prop_oneof![3 => list, 1 => dictionary];
+    (value, edits, any::<prop::sample::Index>(), 0..4_u8).prop_map(|(value, edits, end, cut)| {
+        let mut bytes = value.into_bytes();
+        for (place, byte) in edits {
+            let place = place.index(bytes.len());
+            bytes[place] = if byte == b':' { b';' } else { byte };
+        }
+        if cut == 0 {
+            bytes.truncate(end.index(bytes.len()));
+        }
+        bytes
+    })
+}
+
+/// Names that are read, and others that are like them.
+fn nearly_a_name() -> impl Strategy<Value = Vec<u8>> {
+    let name = "(x-|X-App-|anthropic-|)(rate-?limit|RateLimit)(-policy|)?(-(remaining|reset|reset-after|reset-ms|limit|bucket))?(-(tokens|requests|day))?";
+    prop_oneof![3 => name.prop_map(String::into_bytes), 1 => any_bytes()]
 }
