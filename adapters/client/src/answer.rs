@@ -6,10 +6,11 @@ use bytes::{Bytes, BytesMut};
 use http::response::Parts;
 use http::{HeaderMap, Response, StatusCode, header};
 use http_body::Body;
+use steadfast_core::limits::Told;
 use steadfast_core::outcome::{Outcome, Processed};
 use steadfast_core::time::Timer;
 use steadfast_http::date::{self, UnixTime};
-use steadfast_http::{RetryAfter, classify};
+use steadfast_http::{RateLimitFields, RetryAfter, classify};
 
 use crate::auth::TokenError;
 use crate::clock::WallClock;
@@ -115,6 +116,30 @@ impl Answer {
             Self::NoToken(error) if error.may_pass() => Outcome::transient().not_processed(),
             Self::TimedOut => Outcome::timed_out(),
             Self::NoToken(_) | Self::NotSigned(_) | Self::BodyFailed(_) => Outcome::permanent().not_processed(),
+        }
+    }
+
+    /// What the server told of its limits.
+    pub(crate) fn told(&self, clock: WallClock) -> Told {
+        let Some(head) = self.head() else {
+            return Told::NOTHING;
+        };
+        let now = server_now(&head.headers, clock);
+        let mut fields = RateLimitFields::new();
+        for (name, value) in &head.headers {
+            fields.read(name.as_str().as_bytes(), value.as_bytes(), now);
+        }
+        fields.told(head.retry_after)
+    }
+
+    const fn head(&self) -> Option<&Head> {
+        match self {
+            Self::Whole { head, .. }
+            | Self::Broken { head, .. }
+            | Self::Stalled { head }
+            | Self::TooLong { head }
+            | Self::TokenRejected { head, .. } => Some(head),
+            Self::Nothing(_) | Self::NoToken(_) | Self::NotSigned(_) | Self::BodyFailed(_) | Self::TimedOut => None,
         }
     }
 

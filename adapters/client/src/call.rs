@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use steadfast_core::event::Observer;
+use steadfast_core::limits::Told;
 use steadfast_core::outcome::Idempotency;
 use steadfast_core::pipeline::Attempt;
 use steadfast_core::run::{CallError, LastAttempt};
@@ -184,11 +185,17 @@ impl<'a, T: Transport, C: Timer, O: Observer> Call<'a, T, C, O> {
                 exchange::attempt(client, attempt, head, outgoing, refused, patience, extent).await
             }
         };
+        let at_home = journey.at_home;
+        let classify = |tried: &Tried<T::Body>| {
+            let (outcome, told) = tried.classified(client.wall_clock());
+            // The limits of another origin are none of this pipeline's.
+            (outcome, if at_home { told } else { Told::NOTHING })
+        };
         // Room for two attempts at once only where there may be two. One stream cannot be read by both.
         Ok(if pipeline.hedges && !is_one_stream {
-            Box::pin(pipeline.shared.call_hedged(options, Tried::outcome, attempt)).await
+            Box::pin(pipeline.shared.call_hedged(options, classify, attempt)).await
         } else {
-            pipeline.shared.call(options, Tried::outcome, attempt).await
+            pipeline.shared.call(options, classify, attempt).await
         })
     }
 

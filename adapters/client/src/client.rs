@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::header::USER_AGENT;
 use http::{HeaderMap, HeaderValue, Method};
 use steadfast_core::event::Observer;
+use steadfast_core::limits::ServerLimits;
 use steadfast_core::pipeline::Pipeline;
 use steadfast_core::time::Timer;
 use steadfast_executor::InFlight;
@@ -75,6 +76,7 @@ impl<T, C: Timer> ApiClient<T, C> {
     /// | `max_body` | 16 MiB | a response is read into memory; one that never ends must not fill it |
     /// | `max_replay` | 64 KiB | a request's body that is a stream can be sent again up to here; each call under way may hold as much |
     /// | `read_timeout` | 30 s | of a body that is streamed there may be more to come for as long as the deadline allows, but not nothing for so long |
+    /// | `longest_hold` | 24 h | a server that says "nothing left for a year" is mistaken; quotas of a day are not |
     /// | `seed` | random | two processes must not draw the same jitter |
     /// | `wall_clock` | the operating system's; in a browser none | a `Retry-After` may be a date |
     ///
@@ -92,6 +94,7 @@ impl<T, C: Timer> ApiClient<T, C> {
             max_body: MAX_BODY,
             max_replay: MAX_REPLAY,
             read_timeout: READ_TIMEOUT,
+            longest_hold: ServerLimits::LONGEST_HOLD,
             seed: None,
             wall_clock: clock::system,
         };
@@ -240,6 +243,7 @@ struct Settings {
     max_body: usize,
     max_replay: usize,
     read_timeout: Duration,
+    longest_hold: Duration,
     seed: Option<u64>,
     wall_clock: WallClock,
 }
@@ -367,13 +371,21 @@ impl<T, C: Timer, O: Observer> ApiClientBuilder<T, C, O> {
         self
     }
 
+    /// How long calls wait at most for the reset of a limit that the server says is spent. A reset that is further away is
+    /// not believed: after this time, one call goes and asks again.
+    pub fn longest_hold(mut self, time: Duration) -> Self {
+        self.settings.longest_hold = time;
+        self
+    }
+
     /// What jitter is drawn from, so that a run can be repeated.
     pub fn seed(mut self, seed: u64) -> Self {
         self.settings.seed = Some(seed);
         self
     }
 
-    /// What time it is on the wall, if that is known: only for a `Retry-After` that is a date.
+    /// What time it is on the wall, if that is known: only for a `Retry-After` that is a date, and
+    /// for a limit whose reset is a point in time.
     ///
     /// A response that has a `Date`, as nearly all have, is read by that and needs no clock. Where neither tells the time,
     /// a `Retry-After` in seconds is obeyed as ever, and one that is a date is not understood.
@@ -396,7 +408,7 @@ impl<T, C: Timer, O: Observer> ApiClientBuilder<T, C, O> {
     pub fn build(self) -> Result<ApiClient<T, C, O>, Error> {
         let Self { transport, timer, observer, settings } = self;
         let Settings { base_url, pipeline, endpoints, headers, auth, redirects, minted, .. } = settings;
-        let Settings { max_body, max_replay, read_timeout, seed, wall_clock, .. } = settings;
+        let Settings { max_body, max_replay, read_timeout, longest_hold, seed, wall_clock, .. } = settings;
         if read_timeout.is_zero() {
             let (value, reason) = (format!("{read_timeout:?}"), "it must be more than zero".to_owned());
             return Err(Error::InvalidRequest { field: "read_timeout", value, reason });
@@ -409,7 +421,7 @@ impl<T, C: Timer, O: Observer> ApiClientBuilder<T, C, O> {
         minted.check()?;
         let timer = Common::new(timer);
         let others = pipeline.unwrap_or_default();
-        let endpoints = Endpoints::new(&base, &timer, &Common::new(observer), seed, others, endpoints)?;
+        let endpoints = Endpoints::new(&base, &timer, &Common::new(observer), (seed, longest_hold), others, endpoints)?;
         let in_flight = InFlight::new();
         let shared = Shared {
             base,

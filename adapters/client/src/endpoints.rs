@@ -1,6 +1,8 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use steadfast_core::event::{Event, Observer};
+use steadfast_core::limits::ServerLimits;
 use steadfast_core::pipeline::Pipeline;
 use steadfast_core::time::{Clock, Instant, Timer};
 use steadfast_executor::SharedPipeline;
@@ -23,17 +25,24 @@ pub(crate) struct OnePipeline<C, O> {
 }
 
 impl<C: Timer, O: Observer> Endpoints<C, O> {
-    /// Each with a seed of its own, so that no two draw the same jitter.
+    /// Each with a seed of its own, so that no two draw the same jitter, and for what the server tells of the limits of each.
     pub(crate) fn new(
         base: &Url,
         timer: &Common<C>,
         observer: &Common<O>,
-        seed: Option<u64>,
+        (seed, longest_hold): (Option<u64>, Duration),
         others: Pipeline,
         endpoints: Vec<(String, Pipeline)>,
     ) -> Result<Self, Error> {
         let mut seed = seed;
-        let mut share = |pipeline: Pipeline| {
+        let server_limits = || {
+            let limits = ServerLimits::new().with_longest_hold(longest_hold);
+            limits.map_err(|error| {
+                let (value, reason) = (format!("{longest_hold:?}"), error.to_string());
+                Error::InvalidRequest { field: "longest_hold", value, reason }
+            })
+        };
+        let mut share = |pipeline: Pipeline| -> Result<_, Error> {
             let hedges = pipeline.hedge().is_some();
             let shared = match &mut seed {
                 Some(seed) => {
@@ -42,16 +51,17 @@ impl<C: Timer, O: Observer> Endpoints<C, O> {
                 }
                 None => SharedPipeline::new(pipeline, timer.clone()),
             };
-            OnePipeline { shared: shared.with_observer(observer.clone()), hedges }
+            let shared = shared.with_server_limits(server_limits()?).with_observer(observer.clone());
+            Ok(OnePipeline { shared, hedges })
         };
-        let others = share(others);
+        let others = share(others)?;
         let mut by_prefix: Vec<(String, _)> = Vec::with_capacity(endpoints.len());
         for (name, pipeline) in endpoints {
             let path = prefix(base, &name)?;
             if by_prefix.iter().any(|(other, _)| *other == path) {
                 return Err(invalid(&name, "which has a pipeline already"));
             }
-            by_prefix.push((path, share(pipeline)));
+            by_prefix.push((path, share(pipeline)?));
         }
         by_prefix.sort_by_key(|(path, _)| std::cmp::Reverse(path.len()));
         Ok(Self { others, by_prefix })

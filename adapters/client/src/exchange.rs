@@ -8,6 +8,7 @@ use http::StatusCode;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use steadfast_core::event::Observer;
+use steadfast_core::limits::Told;
 use steadfast_core::outcome::Outcome;
 use steadfast_core::pipeline::Attempt;
 use steadfast_core::time::{Instant, Timer};
@@ -18,6 +19,7 @@ use crate::answer::{Answer, Head, is_success};
 use crate::auth::Auth;
 use crate::body::{RequestBody, Sent};
 use crate::client::ApiClient;
+use crate::clock::WallClock;
 use crate::error::Named;
 use crate::guard::Patience;
 use crate::transport::Transport;
@@ -59,10 +61,10 @@ pub(crate) struct Called<B> {
 }
 
 impl<B> Tried<B> {
-    /// How the attempt ended, in the words that policies understand.
-    pub(crate) fn outcome(&self) -> Outcome {
+    /// How the attempt ended, and what the server told of its limits, in the words that policies understand.
+    pub(crate) fn classified(&self, clock: WallClock) -> (Outcome, Told) {
         let outcome = self.answer.outcome();
-        if self.is_spent { outcome.without_retry() } else { outcome }
+        (if self.is_spent { outcome.without_retry() } else { outcome }, self.answer.told(clock))
     }
 }
 

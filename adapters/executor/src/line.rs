@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::task::Waker;
 
-use steadfast_core::limits::{Grant, Limits, Woken};
+use steadfast_core::limits::{Limits, ServerLimits, Woken};
 use steadfast_core::rate_limit::{Quota, Refusal, TokenBucket};
 use steadfast_core::settings::InvalidSetting;
 use steadfast_core::time::Instant;
@@ -11,11 +11,14 @@ use crate::demand::Demand;
 
 mod ask;
 mod enter;
+mod gate;
 mod limiter;
 mod queue;
 mod serve;
 mod ticket;
 
+use gate::Gate;
+pub(crate) use gate::Granted;
 use queue::Queue;
 use ticket::Standing;
 pub use ticket::Ticket;
@@ -59,7 +62,7 @@ const MAX_WAITERS: usize = 65_536;
 /// [`SharedPipeline`]: crate::SharedPipeline
 #[derive(Debug)]
 pub struct Line<const K: usize = 1> {
-    limits: Limits<K>,
+    gate: Gate<K>,
     /// Who waits, in the order in which they are served.
     waiting: Queue<K>,
     /// What was granted to somebody who has not asked since, until it expires.
@@ -80,13 +83,13 @@ struct Kept<const K: usize> {
     /// When the buckets have refilled it; where there are none, when the lease of its slot is over.
     expires_at: Instant,
     weights: [u32; K],
-    grant: Grant<K>,
+    grant: Granted<K>,
 }
 
 /// The settings of its limits in words. How many wait is not in it.
 impl<const K: usize> fmt::Display for Line<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.limits.fmt(f)
+        self.gate.own.fmt(f)
     }
 }
 
@@ -101,7 +104,7 @@ impl<const K: usize> Line<K> {
     /// An empty line before a bucket, or before [`Limits`].
     pub fn before(limits: impl Into<Limits<K>>) -> Self {
         Self {
-            limits: limits.into(),
+            gate: Gate { own: limits.into(), server: None },
             waiting: Queue::new(),
             granted: BTreeMap::new(),
             next_expiry: Instant::MAX,
@@ -118,6 +121,23 @@ impl<const K: usize> Line<K> {
         Self { max_waiters: waiters, ..self }
     }
 
+    /// The same line, which keeps to what the server [tells](steadfast_core::limits::Limiter::tell) of its limits, too. To be
+    /// set before the first attempt: it knows of none that is under way.
+    #[must_use]
+    pub fn with_server_limits(mut self, server: ServerLimits) -> Self {
+        self.set_server_limits(server);
+        self
+    }
+
+    pub(crate) fn set_server_limits(&mut self, server: ServerLimits) {
+        self.gate.server = Some(server);
+    }
+
+    /// What the server has told of its limits, if the line keeps to that.
+    pub const fn server_limits(&self) -> Option<&ServerLimits> {
+        self.gate.server.as_ref()
+    }
+
     /// How many wait.
     pub fn len(&self) -> usize {
         self.waiting.len()
@@ -130,13 +150,13 @@ impl<const K: usize> Line<K> {
 
     /// The limits before which it is. What is taken of them past the line goes before all who wait.
     pub const fn limits(&self) -> &Limits<K> {
-        &self.limits
+        &self.gate.own
     }
 
     /// How many tokens of each rate limit somebody who joins at `now` would get at once.
     pub fn available(&mut self, now: Instant) -> [u32; K] {
         self.serve(now);
-        if self.is_empty() { self.limits.available(now) } else { [0; K] }
+        if self.is_empty() { self.gate.own.available(now) } else { [0; K] }
     }
 
     /// Takes the place that a demand asks for, or what it asks for if it is there and nobody waits.
@@ -158,7 +178,7 @@ impl<const K: usize> Line<K> {
     ///
     /// Debts stay, see [`TokenBucket::set_quota`]. No limit with this number: nothing changes.
     pub fn set_quota(&mut self, now: Instant, limit: usize, quota: Quota) {
-        let limits = self.limits.rate_limits_mut();
+        let limits = self.gate.own.rate_limits_mut();
         let Some(bucket) = limits.and_then(|limits| limits.limits_mut().get_mut(limit)) else {
             return;
         };
@@ -176,7 +196,7 @@ impl<const K: usize> Line<K> {
     /// # Errors
     /// If `min` is zero or above `max`; then nothing changes.
     pub fn set_concurrency_bounds(&mut self, now: Instant, min: u32, max: u32) -> Result<(), InvalidSetting> {
-        if let Some(limit) = self.limits.concurrency_limit_mut() {
+        if let Some(limit) = self.gate.own.concurrency_limit_mut() {
             limit.set_bounds(min, max)?;
             self.go_on(now);
         }
@@ -184,8 +204,8 @@ impl<const K: usize> Line<K> {
     }
 
     /// Settles what was granted with what was used in truth. See [`TokenBucket::commit`].
-    pub(crate) fn commit(&mut self, now: Instant, granted: Grant<K>, used: [u32; K]) {
-        self.limits.settle(now, granted, used);
+    pub(crate) fn commit(&mut self, now: Instant, granted: Granted<K>, used: [u32; K]) {
+        self.gate.settle(now, granted, used);
         self.go_on(now);
     }
 

@@ -2,8 +2,8 @@ use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use steadfast_core::event::Observer;
-use steadfast_core::limits::Limits;
-use steadfast_core::outcome::Outcome;
+use steadfast_core::limits::{Limits, ServerLimits};
+use steadfast_core::outcome::Classified;
 use steadfast_core::pipeline::{Attempt, CallOptions, Pipeline};
 use steadfast_core::run::{CallError, Runner};
 use steadfast_core::share::Share;
@@ -58,15 +58,16 @@ impl<T: Clone, O: Clone, const K: usize> Clone for SharedPipeline<T, O, K> {
 }
 
 impl<T: Clock, const K: usize> SharedPipeline<T, (), K> {
-    /// Shares `pipeline`, with a line before its limits, and a seed of its own for jitter.
+    /// Shares `pipeline`, with a line before its limits, and a seed of its own for jitter. What `classify` says that the
+    /// server [told](steadfast_core::limits::Told) of its own limits is kept to as well, by all calls.
     pub fn new(pipeline: Pipeline<Limits<K>>, timer: T) -> Self {
         Self::with_seed(pipeline, timer, fastrand::u64(..))
     }
 
     /// The same with a given seed, so that a run can be repeated.
     pub fn with_seed(pipeline: Pipeline<Limits<K>>, timer: T, seed: u64) -> Self {
-        let policies =
-            Policies { pipeline: Mutex::new(pipeline.map_limits(Line::before)), seed, sessions: AtomicUsize::new(0) };
+        let pipeline = pipeline.map_limits(|limits| Line::before(limits).with_server_limits(ServerLimits::new()));
+        let policies = Policies { pipeline: Mutex::new(pipeline), seed, sessions: AtomicUsize::new(0) };
         Self { policies: Arc::new(policies), timer, observer: () }
     }
 }
@@ -75,6 +76,14 @@ impl<T: Clock, O: Observer, const K: usize> SharedPipeline<T, O, K> {
     /// The same pipeline, with somebody to tell what happens.
     pub fn with_observer<P: Observer>(self, observer: P) -> SharedPipeline<T, P, K> {
         SharedPipeline { policies: self.policies, timer: self.timer, observer }
+    }
+
+    /// The same pipeline, with other settings for what servers tell of their limits. To be set before the first call: what
+    /// was told so far is forgotten.
+    #[must_use]
+    pub fn with_server_limits(self, server: ServerLimits) -> Self {
+        lock(&self.policies.pipeline).limits_mut().set_server_limits(server);
+        self
     }
 
     /// The timer that calls wait on.
@@ -103,14 +112,15 @@ impl<T: Timer, O: Observer, const K: usize> SharedPipeline<T, O, K> {
     ///
     /// # Errors
     /// When no further attempt is made, with the reason and what the last attempt returned.
-    pub fn call<R, F>(
+    pub fn call<R, F, V>(
         &self,
         options: CallOptions,
-        classify: impl Fn(&R) -> Outcome,
+        classify: impl Fn(&R) -> V,
         attempt: impl FnMut(Attempt) -> F,
     ) -> impl Future<Output = Result<R, CallError<R>>>
     where
         F: Future<Output = R>,
+        V: Classified,
     {
         self.runner().call(options, self.entropy(), classify, attempt)
     }
@@ -122,14 +132,15 @@ impl<T: Timer, O: Observer, const K: usize> SharedPipeline<T, O, K> {
     ///
     /// # Errors
     /// As [`call`](Self::call).
-    pub fn call_hedged<R, F>(
+    pub fn call_hedged<R, F, V>(
         &self,
         options: CallOptions,
-        classify: impl Fn(&R) -> Outcome,
+        classify: impl Fn(&R) -> V,
         attempt: impl FnMut(Attempt) -> F,
     ) -> impl Future<Output = Result<R, CallError<R>>>
     where
         F: Future<Output = R>,
+        V: Classified,
     {
         self.runner().call_hedged(options, self.entropy(), classify, attempt)
     }
@@ -157,10 +168,10 @@ impl<T: BlockingTimer, O: Observer, const K: usize> SharedPipeline<T, O, K> {
     /// # Errors
     /// When no further attempt is made, with the reason and what the last attempt returned.
     #[allow(clippy::result_large_err)] // As the core returns it. It comes once for a call that failed.
-    pub fn call_blocking<R>(
+    pub fn call_blocking<R, V: Classified>(
         &self,
         options: CallOptions,
-        classify: impl Fn(&R) -> Outcome,
+        classify: impl Fn(&R) -> V,
         attempt: impl FnMut(Attempt) -> R,
     ) -> Result<R, CallError<R>> {
         self.runner().call_blocking(options, self.entropy(), classify, attempt)

@@ -10,6 +10,7 @@ mod pages;
 mod redirects;
 mod script;
 mod secrets;
+mod server_limits;
 mod streaming;
 
 use std::pin::pin;

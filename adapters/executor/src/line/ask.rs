@@ -1,9 +1,10 @@
 use std::task::Waker;
 
-use steadfast_core::limits::{Grant, Missing, Woken};
+use steadfast_core::limits::{Missing, Woken};
 use steadfast_core::rate_limit::Refusal;
 use steadfast_core::time::Instant;
 
+use super::gate::Granted;
 use super::queue::{Waiter, add};
 use super::ticket::{Place, Turn};
 use super::{Kept, Line};
@@ -15,7 +16,7 @@ impl<const K: usize> Line<K> {
         let mut ahead = self.waiting.ahead_of(place);
         // Who asks for none at all waits until one is there.
         add(&mut ahead, weights.map(|weight| weight.max(1)));
-        self.limits.ready_at_after(now, ahead)
+        self.gate.own.ready_at_after(now, ahead)
     }
 
     /// What the first in line waits for, if it is only tokens and they are there: most ask when their turn has come. With
@@ -27,11 +28,11 @@ impl<const K: usize> Line<K> {
         now: Instant,
         place: Place,
         weights: [u32; K],
-    ) -> Option<(Grant<K>, Option<Waker>)> {
+    ) -> Option<(Granted<K>, Option<Waker>)> {
         if !self.is_first(place) || now >= self.next_expiry {
             return None;
         }
-        let grant = self.limits.try_take_tokens(now, weights)?;
+        let grant = self.gate.try_take_tokens(now, weights)?;
         let waker = self.waiting.pop_first().and_then(|own| own.waker);
         self.wake_first_if_outdated();
         Some((grant, waker))
@@ -65,7 +66,7 @@ impl<const K: usize> Line<K> {
             // Who can never be served has left the line, or is about to be told so.
             Some(Missing::Never(_)) | None => Turn::Wait(place, self.turn(now, place, weights).unwrap_or(Instant::MAX)),
         };
-        self.tell_turn(&turn);
+        self.note_turn(&turn);
         Ok(turn)
     }
 
@@ -74,16 +75,16 @@ impl<const K: usize> Line<K> {
     }
 
     /// Notes what somebody who waits was told.
-    fn tell_turn(&mut self, turn: &Turn<K>) {
+    fn note_turn(&mut self, turn: &Turn<K>) {
         match *turn {
-            Turn::Wait(place, until) => self.tell(place, until, false),
-            Turn::WaitForSlot(place, until) => self.tell(place, until, true),
+            Turn::Wait(place, until) => self.note(place, until, false),
+            Turn::WaitForSlot(place, until) => self.note(place, until, true),
             Turn::Granted(_) => {}
         }
     }
 
     /// Notes when somebody who waits was told to ask again.
-    fn tell(&mut self, place: Place, until: Instant, for_slot: bool) {
+    fn note(&mut self, place: Place, until: Instant, for_slot: bool) {
         if let Some(own) = self.waiting.get_mut(place) {
             (own.until, own.for_slot) = (until, for_slot);
         }
@@ -92,7 +93,7 @@ impl<const K: usize> Line<K> {
     /// The same for the first in line, who can have an exact time for nothing.
     fn ask_as_first(&mut self, now: Instant, place: Place, weights: [u32; K]) -> Result<Turn<K>, Refusal> {
         self.forget_expired(now);
-        let turn = match self.limits.try_take(now, weights) {
+        let turn = match self.gate.try_take(now, weights) {
             Err(Missing::Tokens(until)) => Turn::Wait(place, until),
             Err(Missing::Slot(at_latest)) => Turn::WaitForSlot(place, at_latest),
             decided @ (Ok(_) | Err(Missing::Never(_))) => {
@@ -107,7 +108,7 @@ impl<const K: usize> Line<K> {
                 };
             }
         };
-        self.tell_turn(&turn);
+        self.note_turn(&turn);
         Ok(turn)
     }
 
@@ -116,13 +117,13 @@ impl<const K: usize> Line<K> {
         if let Some(Kept { mut grant, .. }) = self.granted.remove(&place) {
             // It is used now, and so it counts as of now: as of when it was granted, it would go beside what has come in
             // since.
-            if self.limits.renew(now, &mut grant) {
+            if self.gate.renew(now, &mut grant) {
                 return Ok(Turn::Granted(grant));
             }
-            self.limits.give_back(now, grant);
+            self.gate.give_back(now, grant);
         }
         // It can never be served any more, or what was granted has gone to others: then it waits again, in its place.
-        self.limits.ready_at(now, weights)?;
+        self.gate.own.ready_at(now, weights)?;
         self.waiting.insert(Waiter::new(place, weights, now));
         self.ask(now, place, weights)
     }

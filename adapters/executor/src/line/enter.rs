@@ -1,11 +1,12 @@
 use std::task::Waker;
 use std::time::Duration;
 
-use steadfast_core::limits::{Grant, Missing};
+use steadfast_core::limits::Missing;
 use steadfast_core::rate_limit::Refusal;
 use steadfast_core::time::Instant;
 
 use super::Line;
+use super::gate::Granted;
 use super::queue::Waiter;
 use super::ticket::{Place, Turn};
 use crate::demand::Demand;
@@ -16,9 +17,9 @@ impl<const K: usize> Line<K> {
     /// changed, and [`enter`](Self::enter) has the answer.
     #[allow(clippy::inline_always)] // Passing what is granted through memory would take longer than the decision.
     #[inline(always)]
-    pub(crate) fn take_at_once(&mut self, now: Instant, demand: &Demand<K>) -> Option<Grant<K>> {
+    pub(crate) fn take_at_once(&mut self, now: Instant, demand: &Demand<K>) -> Option<Granted<K>> {
         let is_idle = self.waiting.is_empty() && self.granted.is_empty();
-        if is_idle && now < demand.deadline { self.limits.try_take_tokens(now, demand.weights) } else { None }
+        if is_idle && now < demand.deadline { self.gate.try_take_tokens(now, demand.weights) } else { None }
     }
 
     /// Takes what is there, or a place in line, for somebody who may leave a waker there.
@@ -27,7 +28,7 @@ impl<const K: usize> Line<K> {
         let place = Place::new(demand.priority, self.next);
         let (mut not_before, mut slot) = (now, None);
         if now < demand.deadline && self.waiting.first().is_none_or(|first| place < first.place) {
-            match self.limits.try_take(now, demand.weights) {
+            match self.gate.try_take(now, demand.weights) {
                 Ok(grant) => return Ok(Turn::Granted(grant)),
                 Err(Missing::Slot(at_latest)) => slot = Some(at_latest),
                 Err(Missing::Tokens(ready_at)) => not_before = ready_at,
@@ -52,10 +53,10 @@ impl<const K: usize> Line<K> {
         not_before: Instant,
     ) -> Result<Instant, Refusal> {
         let Demand { weights, deadline, .. } = demand;
-        let buckets = self.limits.rate_limits().map_or(&[][..], |limits| limits.limits());
+        let buckets = self.gate.own.rate_limits().map_or(&[][..], |limits| limits.limits());
         if buckets.iter().zip(weights).any(|(bucket, weight)| weight > bucket.quota().burst()) {
             // Never, and the limits say so in their words.
-            self.limits.ready_at(now, weights)?;
+            self.gate.own.ready_at(now, weights)?;
         }
         let turn = self.turn(now, place, weights).map(|turn| turn.max(not_before));
         let Some(turn) = turn.filter(|turn| *turn < deadline) else {

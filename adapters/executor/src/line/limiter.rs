@@ -1,19 +1,18 @@
 use std::task::Waker;
 
-use steadfast_core::limits::{self, Admission, Learned, Limiter, Woken};
+use steadfast_core::limits::{self, Admission, Learned, Limiter, Told, Woken};
 use steadfast_core::outcome::OutcomeKind;
 use steadfast_core::time::Instant;
 
-use super::queue::Waiter;
 use super::ticket::{Standing, Turn};
-use super::{Kept, Line, Ticket};
+use super::{Line, Ticket};
 use crate::demand::Demand;
 
 impl<const K: usize> Limiter for Line<K> {
     type Ticket = Ticket<K>;
 
     fn join(&mut self, now: Instant, n: u32, priority: u8, deadline: Instant) -> Result<Ticket<K>, limits::Refusal> {
-        let demand = Demand::of(self.limits.weights(n)).with_priority(priority).before(deadline);
+        let demand = Demand::of(self.gate.own.weights(n)).with_priority(priority).before(deadline);
         Ok(Self::join(self, now, demand)?)
     }
 
@@ -41,8 +40,8 @@ impl<const K: usize> Limiter for Line<K> {
         let Standing::Granted(grant) = ticket.0 else {
             return Learned::NOTHING;
         };
-        let freed = grant.has_slot();
-        let learned = self.limits.finish_grant(now, grant, outcome);
+        let freed = self.gate.is_freed_by(&grant);
+        let learned = self.gate.finish(now, grant, outcome);
         if freed || learned.pace.is_some() {
             self.go_on(now);
         }
@@ -51,8 +50,8 @@ impl<const K: usize> Limiter for Line<K> {
 
     fn abandon(&mut self, now: Instant, ticket: Ticket<K>) {
         if let Standing::Granted(grant) = ticket.0 {
-            let freed = grant.has_slot();
-            self.limits.abandon_grant(grant);
+            let freed = self.gate.is_freed_by(&grant);
+            self.gate.abandon(grant);
             if freed {
                 self.go_on(now);
             }
@@ -78,8 +77,8 @@ impl<const K: usize> Limiter for Line<K> {
             },
         };
         if let Some(grant) = granted {
-            let freed = grant.has_slot();
-            self.limits.give_back(now, grant);
+            let freed = self.gate.is_freed_by(&grant);
+            self.gate.give_back(now, grant);
             if freed {
                 self.go_on(now);
             } else {
@@ -88,16 +87,22 @@ impl<const K: usize> Limiter for Line<K> {
         }
     }
 
-    /// Takes back what was granted and not asked for since: it would be used before `until`.
-    fn block_until(&mut self, until: Instant) {
-        while let Some((place, Kept { weights, grant, .. })) = self.granted.pop_last() {
-            // As of the latest time that the limits have seen.
-            self.limits.give_back(Instant::EPOCH, grant);
-            self.waiting.insert(Waiter::new(place, weights, until));
+    fn tell(&mut self, now: Instant, ticket: &Ticket<K>, told: &Told) -> Option<Instant> {
+        let Standing::Granted(grant) = &ticket.0 else {
+            return None;
+        };
+        let held_until = self.gate.tell(now, grant, told);
+        match held_until {
+            Some(until) => self.take_back(until),
+            // There may be more left than was known.
+            None => self.go_on(now),
         }
-        self.limits.block_until(until);
-        // Whoever was told an earlier time learns another, which may be too late for it: then it gives up now.
-        self.woken.extend(self.waiting.outdate().into_iter().map(Woken::Wake));
+        held_until
+    }
+
+    fn block_until(&mut self, until: Instant) {
+        self.take_back(until);
+        self.gate.own.block_until(until);
     }
 
     fn watch(&mut self, ticket: &Ticket<K>, waker: &Waker) {

@@ -1,9 +1,10 @@
 use std::time::Duration;
 
 use steadfast_core::concurrency::ConcurrencyLimit;
-use steadfast_core::limits::{Grant, Missing, Woken};
+use steadfast_core::limits::{Missing, ServerLimits, Woken};
 use steadfast_core::time::Instant;
 
+use super::gate::Granted;
 use super::queue::Waiter;
 use super::ticket::Place;
 use super::{Kept, Line};
@@ -33,7 +34,7 @@ impl<const K: usize> Line<K> {
     pub(super) fn serve_before(&mut self, now: Instant, end: Place) -> Option<Missing> {
         let mut next_misses = None;
         while let Some(&Waiter { place, weights, .. }) = self.waiting.first().filter(|first| first.place < end) {
-            let grant = match self.limits.try_take(now, weights) {
+            let grant = match self.gate.try_take(now, weights) {
                 Ok(grant) => grant,
                 Err(Missing::Never(_)) => {
                     // It leaves the line, and is told so when it asks.
@@ -69,23 +70,36 @@ impl<const K: usize> Line<K> {
 
     #[cold]
     fn look_for_expired(&mut self, now: Instant) {
-        let limits = &mut self.limits;
+        let gate = &mut self.gate;
         let expired = self.granted.iter().filter(|(_, kept)| now >= kept.expires_at).map(|(place, _)| *place);
         for place in expired.collect::<Vec<_>>() {
             if let Some(kept) = self.granted.remove(&place) {
-                limits.abandon_grant(kept.grant);
+                gate.forget(kept.grant);
             }
         }
         self.next_expiry = self.granted.values().map(|kept| kept.expires_at).min().unwrap_or(Instant::MAX);
     }
 
     /// When what is granted now has come in again. Used later, it would be used beside that.
-    fn expiry(&self, now: Instant, grant: &Grant<K>) -> Instant {
-        let buckets = self.limits.rate_limits().map_or(&[][..], |limits| limits.limits());
+    fn expiry(&self, now: Instant, grant: &Granted<K>) -> Instant {
+        let buckets = self.gate.own.rate_limits().map_or(&[][..], |limits| limits.limits());
         let full_in = buckets.iter().map(|bucket| bucket.snapshot(now).full_in).max().unwrap_or_default();
-        let lease = self.limits.concurrency_limit().filter(|_| grant.has_slot()).map(ConcurrencyLimit::lease);
+        let slots = self.gate.own.concurrency_limit().filter(|_| grant.has_slot());
+        let server = self.gate.server.as_ref().map(|_| ServerLimits::LEASE);
+        let lease = slots.map(ConcurrencyLimit::lease).or(server);
         let life = if full_in.is_zero() { lease.unwrap_or_default() } else { full_in };
         now + life.max(Duration::from_nanos(1))
+    }
+
+    /// Takes back what was granted and not asked for since, since nobody may use it before `until`, and tells everybody.
+    pub(super) fn take_back(&mut self, until: Instant) {
+        while let Some((place, Kept { weights, grant, .. })) = self.granted.pop_last() {
+            // As of the latest time that the limits have seen.
+            self.gate.give_back(Instant::EPOCH, grant);
+            self.waiting.insert(Waiter::new(place, weights, until));
+        }
+        // Whoever was told an earlier time learns another, which may be too late for it: then it gives up now.
+        self.woken.extend(self.waiting.outdate().into_iter().map(Woken::Wake));
     }
 
     /// Wakes the first in line, if it may have been told too late a time.

@@ -6,7 +6,7 @@ use std::task::Wake;
 use std::time::Duration;
 
 use steadfast_core::concurrency::ConcurrencyLimit;
-use steadfast_core::limits::{Admission, Counts, Learned, Limiter};
+use steadfast_core::limits::{Admission, Counts, Learned, Limiter, Remaining, Told};
 use steadfast_core::outcome::OutcomeKind;
 use steadfast_core::rate_limit::RateLimits;
 
@@ -40,7 +40,7 @@ fn ask<const K: usize>(line: &mut Line<K>, now: Instant, tickets: &mut [&mut Tic
 }
 
 /// What a ticket was granted.
-fn granted<const K: usize>(ticket: Ticket<K>) -> Grant<K> {
+fn granted<const K: usize>(ticket: Ticket<K>) -> Granted<K> {
     match ticket.0 {
         Standing::Granted(grant) => grant,
         other => panic!("{other:?}"),
@@ -404,4 +404,77 @@ fn an_adaptive_rate_is_waited_for_in_order() {
     assert_eq!(ask(&mut line, ms(0), &mut [&mut second, &mut first]), [Some(2_000), Some(2_000)]);
     assert_eq!(ask(&mut line, ms(2_000), &mut [&mut second, &mut first]), [Some(4_000), None]);
     assert_eq!(ask(&mut line, ms(4_000), &mut [&mut second]), [None]);
+}
+
+/// A line with nothing before it but what the server tells.
+fn told_by_the_server() -> Line {
+    Line::before(Limits::none()).with_server_limits(ServerLimits::new())
+}
+
+fn calls_left(left: u32, reset_in: u64) -> Told {
+    let reset_in = Duration::from_millis(reset_in);
+    Told::from_iter([Remaining { which: 0, counts: Counts::Calls, left, reset_in }])
+}
+
+#[test]
+fn what_a_server_tells_holds_back_everybody_in_their_order() {
+    let mut line = told_by_the_server();
+    let asks = join(&mut line, 1);
+    assert_eq!(line.tell(ms(0), &asks, &calls_left(1, 1000)), None);
+    let [mut goes, mut waits, mut waits_too, urgent] = [(); 4].map(|()| join(&mut line, 1));
+    line.finish(ms(0), asks, OutcomeKind::Success);
+    assert_eq!(ask(&mut line, ms(1), &mut [&mut waits_too, &mut waits, &mut goes]), [Some(1000), Some(1000), None]);
+    line.finish(ms(2), goes, OutcomeKind::Success);
+    line.leave(ms(3), urgent);
+    // One asks what the reset has brought, and the other waits for its answer and not for the clock.
+    assert_eq!(ask(&mut line, ms(1000), &mut [&mut waits_too, &mut waits]), [Some(120_000), None]);
+    let wakes = watched(&mut line, &waits_too);
+    assert_eq!(line.tell(ms(1100), &waits, &calls_left(1, 900)), None);
+    assert_eq!(woken(&mut line, &wakes), 1);
+    assert_eq!(ask(&mut line, ms(1100), &mut [&mut waits_too]), [None]);
+    let mut next = join(&mut line, 1);
+    assert_eq!(ask(&mut line, ms(1100), &mut [&mut next]), [Some(2000)]);
+}
+
+#[test]
+fn one_who_asks_after_a_reset_lets_the_next_ask_however_it_ends() {
+    let ends: [fn(&mut Line, Ticket); 3] = [
+        |line, ticket| line.abandon(ms(1100), ticket),
+        |line, ticket| line.leave(ms(1100), ticket),
+        |line, ticket| {
+            line.finish(ms(1100), ticket, OutcomeKind::Transient);
+        },
+    ];
+    for end in ends {
+        let mut line = told_by_the_server();
+        let tells = join(&mut line, 1);
+        assert_eq!(line.tell(ms(0), &tells, &calls_left(0, 1000)), Some(ms(1000)));
+        line.finish(ms(0), tells, OutcomeKind::Throttled);
+        let [mut asks, mut waits] = [(); 2].map(|()| join(&mut line, 1));
+        assert_eq!(ask(&mut line, ms(1000), &mut [&mut asks, &mut waits]), [None, Some(120_000)]);
+        let wakes = watched(&mut line, &waits);
+        end(&mut line, asks);
+        assert_eq!(woken(&mut line, &wakes), 1);
+        assert_eq!(ask(&mut line, ms(1100), &mut [&mut waits]), [None]);
+    }
+}
+
+/// How often it was woken, with everybody who is due.
+fn woken(line: &mut Line, wakes: &Wakes) -> u32 {
+    std::iter::from_fn(|| line.next_woken()).for_each(Woken::let_go);
+    wakes.0.load(Ordering::Relaxed)
+}
+
+#[test]
+fn what_was_granted_to_nobody_yet_is_taken_back_when_nothing_is_left() {
+    let mut line =
+        Line::before(TokenBucket::new(Quota::per_second(10).unwrap())).with_server_limits(ServerLimits::new());
+    let tells = join(&mut line, 1);
+    let (mut forgets, mut asks) = (join(&mut line, 1), join(&mut line, 1));
+    // The last one's question grants the one before it, which does not ask.
+    assert_eq!(ask(&mut line, ms(100), &mut [&mut asks]), [Some(200)]);
+    assert_eq!(line.tell(ms(150), &tells, &calls_left(0, 1000)), Some(ms(1150)));
+    line.finish(ms(150), tells, OutcomeKind::Success);
+    assert_eq!(ask(&mut line, ms(200), &mut [&mut forgets, &mut asks]), [Some(1150), Some(1150)]);
+    assert_eq!(ask(&mut line, ms(1150), &mut [&mut forgets]), [None]);
 }

@@ -1,6 +1,7 @@
-use steadfast_core::limits::Grant;
 use steadfast_core::rate_limit::Refusal;
 use steadfast_core::time::Instant;
+
+use super::gate::Granted;
 
 /// A place in line: higher priorities first, and then the order of joining.
 ///
@@ -26,7 +27,7 @@ impl Place {
 
 /// What somebody in line is told.
 pub(crate) enum Turn<const K: usize> {
-    Granted(Grant<K>),
+    Granted(Granted<K>),
     /// In this place, until then.
     Wait(Place, Instant),
     /// In this place, until a slot comes free; then at the latest.
@@ -42,7 +43,7 @@ pub struct Ticket<const K: usize = 1>(pub(super) Standing<K>);
 pub(super) enum Standing<const K: usize> {
     /// With what it asks for.
     Waiting(Place, [u32; K]),
-    Granted(Grant<K>),
+    Granted(Granted<K>),
     Refused(Refusal),
 }
 
@@ -53,7 +54,7 @@ impl<const K: usize> Ticket<K> {
     }
 
     /// Of somebody who was granted this.
-    pub(crate) const fn granted(grant: Grant<K>) -> Self {
+    pub(crate) const fn granted(grant: Granted<K>) -> Self {
         Self(Standing::Granted(grant))
     }
 }

@@ -4,13 +4,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
-use steadfast_core::limits::{Grant, Limiter};
+use steadfast_core::limits::Limiter;
 use steadfast_core::rate_limit::Refusal;
 use steadfast_core::time::{Instant, Timer};
 
 use super::{Held, RateLimit};
 use crate::demand::Demand;
-use crate::line::{Line, Place, Ticket, Turn};
+use crate::line::{Granted, Line, Place, Ticket, Turn};
 use crate::sync::MutexGuard;
 
 pin_project! {
@@ -72,7 +72,7 @@ impl<'a, T: Timer, const K: usize> Acquire<Asks<'a, T, K>, T::Sleep> {
     #[inline(never)] // So that what everybody runs stays small.
     fn wait(
         self: Pin<&mut Self>,
-        mut answer: ControlFlow<Result<Grant<K>, Refusal>, Instant>,
+        mut answer: ControlFlow<Result<Granted<K>, Refusal>, Instant>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Held<'a, T, K>, Refusal>> {
         let mut this = self.project();
@@ -133,7 +133,7 @@ impl<'a, T: Timer, const K: usize> Asks<'a, T, K> {
         mut line: MutexGuard<'a, Line<K>>,
         now: Instant,
         cx: &Context<'_>,
-    ) -> ControlFlow<Result<Grant<K>, Refusal>, Instant> {
+    ) -> ControlFlow<Result<Granted<K>, Refusal>, Instant> {
         self.stage = Stage::Over;
         let turn = line.enter(now, self.demand, Some(cx.waker()));
         self.limit.unlock(line);
@@ -154,7 +154,7 @@ impl<'a, T: Timer, const K: usize> Asks<'a, T, K> {
         mut line: MutexGuard<'a, Line<K>>,
         now: Instant,
         cx: &Context<'_>,
-    ) -> ControlFlow<Result<Grant<K>, Refusal>, Instant> {
+    ) -> ControlFlow<Result<Granted<K>, Refusal>, Instant> {
         let Demand { weights, deadline, .. } = self.demand;
         let answer = match line.ask(now, place, weights) {
             Ok(Turn::Wait(_, until)) if until < deadline => ControlFlow::Continue(until),

@@ -1,9 +1,9 @@
-use steadfast_core::limits::{Grant, Limiter};
+use steadfast_core::limits::Limiter;
 use steadfast_core::outcome::OutcomeKind;
 use steadfast_core::time::Timer;
 
 use super::RateLimit;
-use crate::line::Ticket;
+use crate::line::{Granted, Ticket};
 
 /// Tokens that were acquired. They are spent, unless it is told otherwise.
 ///
@@ -13,11 +13,11 @@ use crate::line::Ticket;
 pub struct Held<'a, T: Timer, const K: usize = 1> {
     limit: &'a RateLimit<T, K>,
     /// Not there once it was handed back.
-    granted: Option<Grant<K>>,
+    granted: Option<Granted<K>>,
 }
 
 impl<'a, T: Timer, const K: usize> Held<'a, T, K> {
-    pub(super) const fn new(limit: &'a RateLimit<T, K>, granted: Grant<K>) -> Self {
+    pub(super) const fn new(limit: &'a RateLimit<T, K>, granted: Granted<K>) -> Self {
         Self { limit, granted: Some(granted) }
     }
 
@@ -55,7 +55,7 @@ impl<T: Timer, const K: usize> Drop for Held<'_, T, K> {
     #[inline]
     fn drop(&mut self) {
         // Looked at before it is moved: most have no slot, and are dropped at once.
-        if self.granted.as_ref().is_some_and(Grant::has_slot) {
+        if self.granted.as_ref().is_some_and(Granted::is_waited_for) {
             self.free_slot();
         }
     }
