@@ -152,9 +152,7 @@ impl fmt::Display for Rejected {
             Self::TooManyInFlight { in_flight, limit, retry_at: _ } => {
                 write!(f, "concurrency limit: {in_flight} attempts are in flight, of {limit} that may be")
             }
-            Self::NoSlot { .. } => {
-                f.write_str("limits: nothing under way ended in time to make room before the deadline")
-            }
+            Self::NoSlot { .. } => f.write_str("concurrency limit: no slot came free before the deadline"),
             Self::Abandoned => f.write_str("the call was given up by its caller"),
         }
     }
@@ -227,11 +225,7 @@ mod tests {
                 "concurrency limit: 9 attempts are in flight, of 8 that may be",
                 Some(retry_at),
             ),
-            (
-                Rejected::NoSlot { deadline },
-                "limits: nothing under way ended in time to make room before the deadline",
-                None,
-            ),
+            (Rejected::NoSlot { deadline }, "concurrency limit: no slot came free before the deadline", None),
             (Rejected::LineFull { waiting: 9 }, "9 calls wait in line already, as many as may", None),
             (Rejected::Abandoned, "the call was given up by its caller", None),
         ] {
