@@ -32,8 +32,7 @@ pub(crate) const ENDLESS: u32 = u32::MAX;
 ///
 /// Equal work: each loop awaits one acquire after the other on a tokio runtime of one thread, without tokio's budget,
 /// which would have a semaphore yield every so often and the others never. Ours and leaky-bucket read tokio's clock each
-/// time: that is three quarters of what leaky-bucket takes in all, and more than half of what ours does, which keeps exact
-/// time and has to turn tokio's into nanoseconds. A semaphore knows no time: it is compared with ours on a clock that costs nothing to read as well; and since
+/// time: that is 0.7 of what leaky-bucket takes in all. A semaphore knows no time: it is compared with ours on a clock that costs nothing to read as well; and since
 /// somebody has to refill it, its permit is given back after each acquire, where time refills the buckets.
 fn uncontended(bench: &mut Bench) {
     let runtime = runtime(Builder::new_current_thread().enable_time());
@@ -106,8 +105,8 @@ fn uncontended(bench: &mut Bench) {
 /// equal time passes in each, and the order is that of asking. Ours knows from its quota when whose turn comes and has
 /// every task sleep until its own, leaky-bucket's first in line sleeps from one millisecond to the next for all, and the
 /// semaphore has a task of its own that does so and adds the permits. What tokio takes to run the tasks, and to let time
-/// pass, is in all of them, and most of it: even tasks that do nothing but sleep until their turn, with no limit at all,
-/// take more than 0.8 of either peer.
+/// pass, is in all of them, and most of it: tasks that do nothing but sleep until their turn, with no limit at all, take
+/// 0.8 to 1.1 of what the peers do.
 ///
 /// A sleep for each is what it costs that nobody depends on anybody else being polled. With one for all, whoever has it
 /// holds up everybody behind it when it is forgotten, or sits in a stream that nobody polls: leaky-bucket does then.

@@ -185,6 +185,21 @@ fn whoever_joins_grants_those_whose_turn_has_come() {
 }
 
 #[test]
+fn what_is_there_goes_to_nobody_too_late_and_to_the_most_urgent() {
+    let mut line = Line::new(Quota::per_second(10).and_then(|quota| quota.with_burst(3)).unwrap());
+    for deadline in [4, 5] {
+        let late = line.join(ms(5), Demand::of([1]).before(ms(deadline))).unwrap_err();
+        assert_eq!(late, Refusal::NotYet { retry_at: ms(5) + Duration::from_nanos(1) });
+    }
+    let in_time = line.join(ms(5), Demand::of([3]).before(ms(6))).unwrap();
+    assert!(matches!(in_time.0, Standing::Granted(_)));
+
+    let heavy = line.join(ms(5), 3.into()).unwrap();
+    let urgent = line.join(ms(105), Demand::of([1]).with_priority(1)).unwrap();
+    assert!(matches!((heavy.0, urgent.0), (Standing::Waiting(..), Standing::Granted(_))));
+}
+
+#[test]
 fn nothing_is_spent_twice_or_lost() {
     let mut line = empty(2);
     let (mut used, mut unused, mut waiting) = (join(&mut line, 1), join(&mut line, 1), join(&mut line, 2));

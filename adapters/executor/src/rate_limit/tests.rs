@@ -87,6 +87,24 @@ fn who_is_told_the_same_time_again_sleeps_on() {
 }
 
 #[test]
+fn who_asks_out_of_turn_overtakes_nobody() {
+    let clock = ManualClock::new();
+    let limit = RateLimit::new(Quota::per_second(10).and_then(|quota| quota.with_burst(2)).unwrap(), &clock);
+    drop(limit.try_acquire(2).unwrap());
+    let (mut heavy, mut light) = (pin!(limit.acquire(2)), pin!(limit.acquire(1)));
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(heavy.as_mut().poll(&mut cx).is_pending() && light.as_mut().poll(&mut cx).is_pending());
+    for _ in [100, 200] {
+        clock.advance(Duration::from_millis(100));
+        assert!(light.as_mut().poll(&mut cx).is_pending(), "what is there is for the heavy one");
+    }
+    assert!(matches!(heavy.as_mut().poll(&mut cx), Poll::Ready(Ok(_))));
+    clock.advance(Duration::from_millis(100));
+    assert!(matches!(light.as_mut().poll(&mut cx), Poll::Ready(Ok(_))));
+    assert_eq!((limit.waiting(), limit.available()), (0, [0]));
+}
+
+#[test]
 fn nobody_gets_a_second_answer() {
     let clock = ManualClock::new();
     let limit = RateLimit::new(Quota::per_second(10).unwrap(), &clock);
