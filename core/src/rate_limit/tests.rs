@@ -216,6 +216,15 @@ fn a_cancelled_reservation_gives_back_what_was_not_refilled() {
 }
 
 #[test]
+fn a_clock_that_steps_back_refunds_nothing_that_was_refilled_by_the_latest_time() {
+    let mut bucket = ten_per_second(10);
+    let first = bucket.reserve(ms(0), 4, Instant::MAX).unwrap();
+    assert_eq!(bucket.try_acquire(ms(300), 3), Ok(())); // Three of the four are refilled by now.
+    bucket.cancel(ms(0), first);
+    assert_eq!(bucket.available(ms(300)), 7);
+}
+
+#[test]
 fn a_waiting_reservation_comes_back_as_far_as_the_burst_has_room() {
     for (behind, want) in [(0, ms(199)), (1, ms(300)), (2, ms(500))] {
         let mut bucket = ten_per_second(2);
