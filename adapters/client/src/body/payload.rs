@@ -221,3 +221,31 @@ impl Body for Reading {
         hint
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::{FutureExt, stream};
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    fn two_parts() -> RequestBody {
+        RequestBody::stream(stream::iter(["ab", "cd"].map(|part| Ok::<_, BoxError>(Bytes::from(part)))))
+    }
+
+    #[test]
+    fn only_the_last_attempt_reads() {
+        let mut payload = Payload::from(two_parts());
+        let (mut given_up, _) = payload.attempt(8).expect("nothing has left");
+        let (last, _) = payload.attempt(8).expect("nothing has left");
+        assert!(given_up.frame().now_or_never().flatten().is_some_and(|frame| frame.is_err()));
+        let whole = last.collect().now_or_never().and_then(Result::ok).expect("all is there");
+        assert_eq!(whole.to_bytes(), "abcd");
+    }
+
+    #[test]
+    fn what_reaches_the_length_is_held_back_until_the_end() {
+        let mut body = two_parts().with_length(2);
+        assert!(body.frame().now_or_never().flatten().is_some_and(|frame| frame.is_err()));
+    }
+}
