@@ -30,7 +30,7 @@ use core::fmt;
 
 use crate::concurrency::{self, ConcurrencyLimit, Permit, Recorded};
 use crate::outcome::OutcomeKind;
-use crate::rate_limit::{self, AdaptiveRate, RateLimits, RefusedBy, Reservations, TokenBucket};
+use crate::rate_limit::{self, AdaptiveRate, RateLimits, Reservations, TokenBucket};
 use crate::time::Instant;
 
 mod bucket;
@@ -38,9 +38,11 @@ mod limiter;
 mod server_limits;
 #[cfg(test)]
 mod tests;
+mod ticket;
 
 pub use limiter::{Admission, Learned, Limiter, Refusal, Woken};
 pub use server_limits::{Remaining, Sent, ServerLimits, Told};
+pub use ticket::Ticket;
 
 /// What one of several rate limits counts, where a call's weight is a single number.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -95,16 +97,6 @@ impl From<Missing> for Admission {
             Missing::Never(refusal) => Self::Refused(refusal.into()),
         }
     }
-}
-
-/// A place in [`Limits`], and then what was granted.
-#[derive(Debug)]
-#[must_use = "hand it to `leave`, or its tokens are spent"]
-pub struct Ticket<const K: usize = 1> {
-    weights: [u32; K],
-    /// Reserved, and the permit comes when they are ready.
-    grant: Grant<K>,
-    is_granted: bool,
 }
 
 impl<const K: usize> Grant<K> {
@@ -354,70 +346,5 @@ impl<const K: usize> fmt::Display for Limits<K> {
 impl From<TokenBucket> for Limits {
     fn from(bucket: TokenBucket) -> Self {
         Self::none().with_rate_limits(RateLimits::of([bucket]), [Counts::Weight])
-    }
-}
-
-impl<const K: usize> Limiter for Limits<K> {
-    type Ticket = Ticket<K>;
-
-    fn join(&mut self, now: Instant, n: u32, _priority: u8, deadline: Instant) -> Result<Ticket<K>, Refusal> {
-        let weights = self.weights(n);
-        let reservations = match &mut self.rates {
-            Some(rates) => Some(rates.reserve(now, weights, deadline)?),
-            None => None,
-        };
-        Ok(Ticket { weights, grant: Grant { reservations, permit: None, paced: false }, is_granted: false })
-    }
-
-    fn poll(&mut self, now: Instant, ticket: &mut Ticket<K>) -> Admission {
-        if let (Some(reservations), Some(rates)) = (&mut ticket.grant.reservations, &mut self.rates) {
-            if reservations.ready_at() < rates.blocked_until() {
-                // The server has blocked everybody since: it waits anew, from when the block ends.
-                match rates.reserve(now, ticket.weights, Instant::MAX) {
-                    Ok(anew) => *reservations = anew,
-                    Err(RefusedBy { refusal: rate_limit::Refusal::NotYet { retry_at }, .. }) => {
-                        return Admission::Wait(retry_at);
-                    }
-                    Err(never) => return Admission::Refused(never.into()),
-                }
-            }
-            if now < reservations.ready_at() {
-                return Admission::Wait(reservations.ready_at());
-            }
-        }
-        if now < self.blocked_until {
-            return Admission::Wait(self.blocked_until);
-        }
-        if ticket.is_granted {
-            return Admission::Granted;
-        }
-        if let Err(refusal) = self.look_for_slot(now) {
-            return Admission::Refused(refusal.into());
-        }
-        if let Err(missing) = self.try_take_pace(now, &mut ticket.grant) {
-            return missing.into();
-        }
-        self.take_slot(now, &mut ticket.grant);
-        ticket.is_granted = true;
-        Admission::Granted
-    }
-
-    fn leave(&mut self, now: Instant, ticket: Ticket<K>) {
-        self.give_back(now, ticket.grant);
-    }
-
-    fn finish(&mut self, now: Instant, ticket: Ticket<K>, outcome: OutcomeKind) -> Learned {
-        self.finish_grant(now, ticket.grant, outcome)
-    }
-
-    fn abandon(&mut self, _now: Instant, ticket: Ticket<K>) {
-        self.abandon_grant(ticket.grant);
-    }
-
-    fn block_until(&mut self, until: Instant) {
-        self.blocked_until = self.blocked_until.max(until);
-        if let Some(rates) = &mut self.rates {
-            rates.block_until(until);
-        }
     }
 }

@@ -33,6 +33,7 @@ mod gcra;
 mod keyed;
 mod level;
 mod quota;
+mod reservation;
 mod several;
 mod sliding_window;
 #[cfg(test)]
@@ -45,9 +46,10 @@ pub use atomic::AtomicTokenBucket;
 pub use keyed::KeyedRateLimit;
 pub use level::Level;
 pub use quota::Quota;
+pub use reservation::Reservation;
 pub use several::{RateLimits, RefusedBy, Reservations};
 pub use sliding_window::SlidingWindow;
-pub use token_bucket::{Reservation, Snapshot, TokenBucket};
+pub use token_bucket::{Snapshot, TokenBucket};
 
 /// Why a limit admitted nothing.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]

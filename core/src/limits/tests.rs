@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Wake;
 
 use super::*;
-use crate::rate_limit::Quota;
+use crate::rate_limit::{Quota, RefusedBy};
 
 const fn ms(millis: u64) -> Instant {
     Instant::from_nanos(millis * 1_000_000)

@@ -3,7 +3,7 @@ use core::fmt;
 use core::time::Duration;
 
 use super::gcra::Taken;
-use super::{Quota, Refusal};
+use super::{Quota, Refusal, Reservation};
 use crate::time::Instant;
 
 /// A rate limit with a burst: a bucket of tokens that refills steadily.
@@ -59,34 +59,6 @@ pub struct TokenBucket {
     /// if it has changed since. In a storm of calls nearly all are refused, and this is all that it takes.
     refused: u32,
     refused_until: Instant,
-}
-
-/// Tokens that were taken ahead of time, and when they may be used.
-///
-/// Give it back with [`TokenBucket::cancel`] if they are not, or settle it with [`TokenBucket::commit`] if more or fewer
-/// were: dropping it spends them as they are.
-#[derive(Debug, Eq, PartialEq)]
-#[must_use = "the tokens are spent; use them at `ready_at` or give them back with `cancel`"]
-pub struct Reservation {
-    ready_at: Instant,
-    tokens: u32,
-    /// What the bucket was like before and after.
-    before: u64,
-    after: u64,
-    given_back: u64,
-    epoch: u32,
-}
-
-impl Reservation {
-    /// When the tokens may be used; the instant of the reservation itself if they were there.
-    pub const fn ready_at(&self) -> Instant {
-        self.ready_at
-    }
-
-    /// How many they are.
-    pub const fn tokens(&self) -> u32 {
-        self.tokens
-    }
 }
 
 /// A bucket's state, to be put away and [restored](TokenBucket::restore), on another clock if need be.
