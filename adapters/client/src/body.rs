@@ -67,7 +67,8 @@ impl RequestBody {
 
     /// The same body, which is so many bytes long.
     ///
-    /// A stream that turns out longer or shorter fails, before the server can take what has left for the whole.
+    /// A stream that turns out longer or shorter fails, before the server can take what has left for the whole. Whether one of
+    /// zero bytes is empty shows only at its end, so it is sent in chunks.
     #[must_use]
     pub fn with_length(self, bytes: u64) -> Self {
         Self::boxed(Measured { body: self, told: bytes, left: bytes, last: None, has_ended: false })
@@ -213,10 +214,14 @@ impl Body for Measured {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.told == 0 || self.has_ended && self.last.is_none()
+        self.has_ended && self.last.is_none() || self.told == 0 && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
+        if self.told == 0 && !self.is_end_stream() {
+            // Nobody reads a body that is said to be empty, so nobody would see that it is not.
+            return SizeHint::new();
+        }
         let held = self.last.as_ref().map_or(0, |data| u64::try_from(data.len()).unwrap_or(u64::MAX));
         SizeHint::with_exact(self.left.saturating_add(held))
     }

@@ -67,7 +67,7 @@ impl Payload {
             }
             Self::Shared(source) => Arc::clone(source),
         };
-        let may_be_sent = !lock(&shared).is_spent;
+        let may_be_sent = !is_spent(&shared);
         may_be_sent.then(|| (Reading::of(&shared), Sent::Shared(shared)))
     }
 
@@ -101,7 +101,7 @@ impl Sent {
     pub(crate) fn is_spent(&self) -> bool {
         match self {
             Self::Bytes | Self::Made(_) => false,
-            Self::Shared(source) => lock(source).is_spent,
+            Self::Shared(source) => is_spent(source),
         }
     }
 
@@ -162,6 +162,11 @@ impl Source {
     }
 }
 
+/// Whether a stream cannot be sent once more. One that has panicked under the lock may have lost a part, and go on behind it.
+fn is_spent(source: &Mutex<Source>) -> bool {
+    source.is_poisoned() || lock(source).is_spent
+}
+
 /// What an attempt reads: first what was kept of the attempts before, and then the rest.
 struct Reading {
     source: Arc<Mutex<Source>>,
@@ -187,6 +192,9 @@ impl Body for Reading {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
+        if this.source.is_poisoned() {
+            return Poll::Ready(Some(Err("the stream has panicked".into())));
+        }
         let mut source = lock(&this.source);
         if source.attempts != this.attempt {
             // The transport still holds the body of an attempt that was given up. What it read now, the other would miss.

@@ -115,6 +115,7 @@ fn a_body_that_fails_is_an_error_of_its_own() {
         (fails as fn() -> RequestBody, "disk gone"),
         (|| parts(&PARTS).with_length(7), "it is longer than the 7 bytes that were told"),
         (|| parts(&PARTS).with_length(6), "it is longer than the 6 bytes that were told"),
+        (|| parts(&PARTS).with_length(0), "it is longer than the 0 bytes that were told"),
         (|| parts(&PARTS).with_length(9), "it is shorter than the 9 bytes that were told"),
     ] {
         for keep in [0, 100] {
@@ -129,6 +130,20 @@ fn a_body_that_fails_is_an_error_of_its_own() {
             }
         }
     }
+}
+
+#[test]
+fn a_stream_that_has_panicked_is_not_sent_again() {
+    // What it would give behind the part in which it has panicked, would look whole without that part.
+    let mut panics = true;
+    let parts = PARTS.into_iter().map(move |part| {
+        assert!(part != "cd" || !std::mem::take(&mut panics), "once");
+        Ok::<_, std::io::Error>(Bytes::from(part))
+    });
+    let (result, got) = put(RequestBody::stream(stream::iter(parts)), 100, &[]);
+    let error = result.unwrap_err();
+    assert_eq!(error.failure().unwrap().rejected(), Some(Rejected::RetryForbidden), "{error}");
+    assert_eq!(got, [""; 0]);
 }
 
 #[test]
