@@ -128,7 +128,8 @@ pub enum Error {
     /// The body is not the JSON that was asked for.
     #[error("{failure}: the body is not what was expected at {path}: {source}")]
     Decode {
-        /// Which of its values: `items[3].price`, or `.` for the whole.
+        /// Which of its values: `items[3].price`, or `.` for the whole. Where that lies in a map, its key is told, and of a path
+        /// 256 characters at most.
         path: String,
         /// What is wrong with it, and where.
         source: JsonError,

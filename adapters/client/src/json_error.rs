@@ -2,6 +2,9 @@ use std::fmt;
 
 use serde_json::error::Category;
 
+/// How much of a path is told, in characters.
+const MOST_OF_A_PATH: usize = 256;
+
 /// What is wrong with a JSON text, and where: without what stood there, which may be a secret.
 ///
 /// ```
@@ -78,6 +81,25 @@ impl fmt::Debug for JsonError {
 }
 
 impl std::error::Error for JsonError {}
+
+/// Where in the text it was: `items[3].price`, or `.` for the whole, and where nobody knows.
+///
+/// A name that is unknown is no place in what was expected, but something that was found, and is not told.
+pub(crate) fn path_of(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
+    let mut path = error.path().to_string();
+    if let Some(last) = error.path().iter().next_back().map(ToString::to_string) {
+        let message = error.inner().to_string();
+        if ["field", "variant"].iter().any(|kind| message.starts_with(&format!("unknown {kind} `{last}`"))) {
+            path = path.strip_suffix(&*last).unwrap_or_default().trim_end_matches('.').to_owned();
+        }
+    }
+    if path.is_empty() || path == "?" {
+        return ".".to_owned();
+    }
+    // The keys of a map can be anything.
+    let shown = path.chars().map(|character| if character.is_control() { '\u{fffd}' } else { character });
+    shown.take(MOST_OF_A_PATH).collect()
+}
 
 #[cfg(test)]
 mod tests {

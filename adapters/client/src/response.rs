@@ -9,6 +9,7 @@ use url::Url;
 
 use crate::answer::{Answer, Head, is_success};
 use crate::error::{Error, Failure, Named, What, request_id};
+use crate::json_error;
 
 /// A response with its whole body: one that means success, or any from [`send_raw`](crate::RequestBuilder::send_raw).
 pub struct Response {
@@ -79,11 +80,8 @@ impl Response {
     /// [`Error::Decode`], if it is not JSON or not of this type; the error says where, and has the body's beginning.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
         let mut json = serde_json::Deserializer::from_slice(&self.body);
-        let decoded = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-            let path = error.path().to_string();
-            // Where it is no JSON, nobody knows.
-            (if path == "?" { ".".to_owned() } else { path }, error.into_inner())
-        });
+        let decoded = serde_path_to_error::deserialize(&mut json)
+            .map_err(|error| (json_error::path_of(&error), error.into_inner()));
         let decoded = decoded.and_then(|value| json.end().map(|()| value).map_err(|error| (".".to_owned(), error)));
         decoded.map_err(|(path, source)| Error::Decode { path, source: source.into(), failure: self.failure() })
     }

@@ -24,6 +24,20 @@ use crate::guard::Patience;
 use crate::json_error::JsonError;
 use crate::transport::{BoxError, Transport};
 
+/// The words by which token servers refuse (RFC 6749 §4.1.2.1 and §5.2, RFC 8707 §2). Any other may hold what it was sent.
+const REFUSALS: [&str; 10] = [
+    "access_denied",
+    "invalid_client",
+    "invalid_grant",
+    "invalid_request",
+    "invalid_scope",
+    "invalid_target",
+    "server_error",
+    "temporarily_unavailable",
+    "unauthorized_client",
+    "unsupported_grant_type",
+];
+
 /// The longest answer of a token server that is read.
 const MAX_ANSWER: usize = 64 * 1024;
 
@@ -99,7 +113,8 @@ impl fmt::Debug for ClientCredentials {
 pub enum TokenError {
     /// The token server could not be asked, or its answer broke off.
     Connection(BoxError),
-    /// It gives none: the credentials or the scope are wrong (400, 401, 403). Its own word for it, if it has one.
+    /// It gives none: the credentials or the scope are wrong (400, 401, 403). Its word for it, if that is one of
+    /// the standard's: any other might repeat a secret.
     Refused(StatusCode, Option<String>),
     /// It failed (any other status).
     Failed(StatusCode),
@@ -262,7 +277,8 @@ impl Tokens {
             }
             (What::Answered(status), _, body) if matches!(status.as_u16(), 400 | 401 | 403) => {
                 let refusal = serde_json::from_slice::<Refusal>(&body).ok();
-                Err(TokenError::Refused(status, refusal.map(|refusal| refusal.error)))
+                let word = refusal.map(|refusal| refusal.error);
+                Err(TokenError::Refused(status, word.filter(|word| REFUSALS.contains(&&**word))))
             }
             (What::Answered(status), ..) => Err(TokenError::Failed(status)),
         }

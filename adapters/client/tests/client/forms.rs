@@ -1,5 +1,7 @@
 //! Forms, files, and responses as they came.
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
 use futures_util::stream;
 use http_body::Body as _;
@@ -172,12 +174,28 @@ fn json_that_is_not_what_was_expected_says_where() {
     struct Order {
         items: Vec<Item>,
         note: Option<String>,
+        kind: Option<Kind>,
+        prices: Option<HashMap<String, u32>>,
     }
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[allow(dead_code)]
+    enum Kind {
+        Gift { to: Option<Item> },
+    }
+    let long = "k".repeat(256 - "prices.".len());
+    let (far, cut) = (format!(r#"{{"items": [], "prices": {{"{long}kkkk": "x"}}}}"#), format!("prices.{long}"));
     for (body, path) in [
         (r#"{"items": [{"name": "a"}, {"name": 7}]}"#, "items[1].name"),
         (r#"{"items": [{"nam": "a"}]}"#, "items[0]"),
         (r#"{"items": {}}"#, "items"),
         (r#"{"items": [], "note": []}"#, "note"),
+        // What is unknown is no place, but what was found there. A map's key is a place, however long and strange.
+        (r#"{"items": [], "kind": "SECRET"}"#, "kind"),
+        (r#"{"items": [], "kind": {"SECRET": 1}}"#, "kind"),
+        (r#"{"items": [], "kind": {"Gift": {"SECRET": 1}}}"#, "kind.Gift"),
+        (r#"{"items": [], "prices": {"a": 1, "a\nb": "x"}}"#, "prices.a\u{fffd}b"),
+        (Box::leak(far.into_boxed_str()), &*cut),
         (r#"{"items": []"#, "."),
         (r#"{"items": []} x"#, "."),
         ("<html>", "."),
@@ -189,5 +207,6 @@ fn json_that_is_not_what_was_expected_says_where() {
         let Error::Decode { path: got, failure, .. } = &error else { panic!("{error:?}") };
         assert_eq!((&**got, failure.body()), (path, body.as_bytes()), "{error}");
         assert!(error.to_string().contains(&format!("not what was expected at {path}: ")), "{error}");
+        assert!(!format!("{error} {error:?}").contains("SECRET"), "{error:?}");
     }
 }

@@ -187,6 +187,7 @@ fn no_secret_is_printed_of_a_token_that_cannot_be_had() {
         Answers(200, &[], "s3cret"),
         Answers(500, &[("set-cookie", "s3cret")], "s3cret"),
         Answers(400, &[], r#"{"error":"invalid_scope","error_description":"s3cret"}"#),
+        Answers(400, &[], r#"{"error":"s3cret is wrong"}"#),
         Resets,
     ] {
         let (clock, script) = (ManualClock::new(), Script::new(&[does; 9]));
