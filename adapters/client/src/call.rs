@@ -268,7 +268,8 @@ fn mint_key<T, C, O>(
         Key::AsTheClientSays => client.minted().keys.as_ref().filter(|_| by_method == Idempotency::NotIdempotent),
         Key::None => None,
     }?;
-    if !headers.contains_key(keys.field()) {
+    // One that is empty is none: no server can tell such a request from the next.
+    if headers.get_all(keys.field()).iter().all(|key| key.as_bytes().trim_ascii().is_empty()) {
         headers.insert(keys.field(), client.minted().key(keys)?);
     }
     Some(keys.field().clone())

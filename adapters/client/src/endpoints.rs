@@ -76,11 +76,8 @@ impl<C: Timer, O: Observer> Endpoints<C, O> {
 impl<C, O> Endpoints<C, O> {
     /// The one that calls of this URL go through.
     pub(crate) fn of(&self, url: &Url) -> &OnePipeline<C, O> {
-        let is_in = |prefix: &str| {
-            let rest = url.path().strip_prefix(prefix);
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        self.by_prefix.iter().find(|(prefix, _)| is_in(prefix)).map_or(&self.others, |(_, pipeline)| pipeline)
+        let found = self.by_prefix.iter().find(|(prefix, _)| is_in(prefix, url.path()));
+        found.map_or(&self.others, |(_, pipeline)| pipeline)
     }
 
     /// All of them.
@@ -89,16 +86,22 @@ impl<C, O> Endpoints<C, O> {
     }
 }
 
+/// Whether a path is this prefix, or goes on behind it with a segment of its own.
+fn is_in(prefix: &str, path: &str) -> bool {
+    path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 /// The path that all of an endpoint's begin with, as URLs have it.
 fn prefix(base: &Url, name: &str) -> Result<String, Error> {
-    if name.trim_matches('/').is_empty() {
-        return Err(invalid(name, "which is every path: that is the client's own pipeline"));
-    }
     let url = target(base, name)?;
     if url.query().is_some() || url.fragment().is_some() {
         return Err(invalid(name, "which has a query or a fragment: the path alone decides"));
     }
-    Ok(url.path().trim_end_matches('/').to_owned())
+    let path = url.path().trim_end_matches('/');
+    if is_in(path, base.path().trim_end_matches('/')) {
+        return Err(invalid(name, "which is every path: that is the client's own pipeline"));
+    }
+    Ok(path.to_owned())
 }
 
 fn invalid(name: &str, reason: &str) -> Error {

@@ -120,7 +120,18 @@ fn calls_in_every_line_are_counted_and_refused_at_the_end() {
 #[test]
 fn an_endpoint_that_cannot_be_is_refused_by_name() {
     let clock = ManualClock::new();
-    for paths in [&[""][..], &["/"], &["a?key=SECRET"], &["a#b"], &["a", "/a/"], &["https://elsewhere.example.com/a"]] {
+    for paths in [
+        &[""][..],
+        &["/"],
+        &["a?key=SECRET"],
+        &["a#b"],
+        &["a", "/a/"],
+        &["https://elsewhere.example.com/a"],
+        &["."],
+        &["a/.."],
+        &[".."],
+        &[BASE],
+    ] {
         let client = builder(&clock, &Script::default());
         let client = paths.iter().fold(client, |client, path| client.endpoint(path, per_second(1)));
         let error = client.build().unwrap_err();
@@ -167,9 +178,11 @@ fn a_key_is_minted_once_for_each_call_and_kept_over_its_attempts() {
         (client.delete("a"), KEY, "-"),
         // What the call says itself goes before.
         (client.post("a").header("Idempotency-Key", "mine"), KEY, "ine"),
+        // One that is empty says nothing.
+        (client.post("a").header("Idempotency-Key", " "), KEY, "03\""),
         (client.post("a").without_idempotency_key(), KEY, "-"),
-        (client.post("a").idempotency_key(raw()), KEY, "003"),
-        (client.put("a").idempotency_key(own.clone()), "x-request-key", "004"),
+        (client.post("a").idempotency_key(raw()), KEY, "004"),
+        (client.put("a").idempotency_key(own.clone()), "x-request-key", "005"),
     ] {
         clock.drive(request.send()).unwrap().unwrap();
         assert_eq!(values(&script, field), [want]);
