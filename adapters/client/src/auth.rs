@@ -151,8 +151,10 @@ impl Auth {
             }
             Kind::Query(name, key) => {
                 let mut url: url::Url = head.uri.to_string().parse()?;
-                url.query_pairs_mut().append_pair(name, key.expose_secret());
-                head.uri = url.as_str().parse()?;
+                if !url.query_pairs().any(|(other, _)| other == **name) {
+                    url.query_pairs_mut().append_pair(name, key.expose_secret());
+                    head.uri = url.as_str().parse()?;
+                }
                 Ok(())
             }
             Kind::Signer(signer) => signer.sign(head, body),

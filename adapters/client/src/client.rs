@@ -14,7 +14,7 @@ use crate::clock::{self, WallClock};
 use crate::endpoints::{Common, Endpoints, OnePipeline};
 use crate::error::Error;
 use crate::minted::Minted;
-use crate::redirect::Redirects;
+use crate::redirect::{Redirects, without};
 use crate::request::RequestBuilder;
 
 mod builder;
@@ -160,7 +160,10 @@ impl<T, C, O> ApiClient<T, C, O> {
 
     /// Where a link on a page leads.
     pub(crate) fn linked(&self, page: &Url, link: &str) -> Result<Url, Error> {
-        linked(&self.shared.base, page, link)
+        let mut url = linked(&self.shared.base, page, link)?;
+        // A server may repeat what it was asked with. The key is added anew.
+        without(&mut url, |name, value| self.auth().is_secret_parameter(name, value));
+        Ok(url)
     }
 
     pub(crate) fn default_headers(&self) -> &HeaderMap {
@@ -250,15 +253,19 @@ pub(crate) fn target(base: &Url, path: &str) -> Result<Url, Error> {
     Url::parse(whole).map_err(|error| invalid(error.to_string()))
 }
 
-/// Where `link` leads, seen from `page`: nowhere but to the origin of `base`.
+/// Where `link` leads, seen from `page`: nowhere but to the origin of `base`, and only if that is where the page is from. What
+/// another origin says is nothing to send our credentials for.
 fn linked(base: &Url, page: &Url, link: &str) -> Result<Url, Error> {
     let invalid = |reason: String| Error::InvalidRequest { field: "url", value: without_secrets(link), reason };
     let url = page.join(link).map_err(|error| invalid(error.to_string()))?;
-    if url.origin() == base.origin() {
-        Ok(url)
-    } else {
-        Err(invalid(format!("which is not at {}", base.origin().ascii_serialization())))
+    if url.origin() != base.origin() || page.origin() != base.origin() {
+        return Err(invalid(format!("which is not at {}", base.origin().ascii_serialization())));
     }
+    if !url.username().is_empty() || url.password().is_some() {
+        // They would be sent as ours (RFC 9110 §4.2.4).
+        return Err(invalid("which has a user's name or password".to_owned()));
+    }
+    Ok(url)
 }
 
 /// What can be shown of a text that was to be a URL: no query, and nothing before an `@`.

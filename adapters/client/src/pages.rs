@@ -80,7 +80,8 @@ const MAX_PAGES: usize = 1000;
 /// | `max_pages` | 1,000 | a server whose last page links to its first must not keep us for ever |
 ///
 /// Each page is a call of its own, through the whole pipeline and with its own deadline, and is fetched when it is asked for.
-/// A link that leads to another origin is refused: what the client shows to this one is for nobody else.
+/// A link that leads to another origin is refused: what the client shows to this one is for nobody else. So is any link on a
+/// page that came from another, by a redirect: what that says is nothing to use our credentials for.
 ///
 /// # When not to use it
 ///

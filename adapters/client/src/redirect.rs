@@ -231,7 +231,7 @@ fn location(from: &Url, headers: &HeaderMap) -> Option<Url> {
 }
 
 /// Takes the parameters out of a URL's query that are secret, and leaves every other as it is encoded.
-fn without(url: &mut Url, secret: impl Fn(&str, &str) -> bool) {
+pub(crate) fn without(url: &mut Url, secret: impl Fn(&str, &str) -> bool) {
     let Some(query) = url.query() else { return };
     let is_secret =
         |parameter: &&str| url::form_urlencoded::parse(parameter.as_bytes()).any(|(name, value)| secret(&name, &value));

@@ -385,7 +385,8 @@ fn a_request_that_cannot_be_is_refused_and_nothing_is_sent() {
     let client: Client<'_> = builder(&clock, &script).build().unwrap();
     for (request, field) in [
         (client.get("https://elsewhere.example.com/?key=SECRET"), "url"),
-        (client.get("http://api.example.com/v1"), "url"), // Another scheme is another origin.
+        (client.get("https://me:SECRET@api.example.com/v1"), "url"), // RFC 9110 §4.2.4.
+        (client.get("http://api.example.com/v1"), "url"),            // Another scheme is another origin.
         (client.get("x").header("a b", "c"), "header"),
         (client.get("x").header("authorization", "SECRET\n"), "header"),
         (client.get("x").json(&std::collections::BTreeMap::from([((1, 2), 3)])), "body"),

@@ -52,6 +52,35 @@ fn a_link_is_seen_from_where_redirects_have_led() {
 }
 
 #[test]
+fn a_page_of_another_origin_sends_nobody_home_with_our_credentials() {
+    const HOME: &[(&str, &str)] = &[("link", "<https://api.example.com/v1/all?delete>; rel=next")];
+    let script = [Answers(302, &[("location", "https://cdn.example.net/1")], ""), Answers(200, HOME, "1")];
+    let (clock, script) = (ManualClock::new(), Script::new(&script));
+    let client = builder(&clock, &script).redirects(Redirects::any_origin()).auth(Auth::bearer("t0ken").unwrap());
+    let client = client.build().unwrap();
+    let mut pages = client.get("items").pages();
+    assert!(clock.drive(pages.next()).unwrap().unwrap().is_ok());
+    let error = clock.drive(pages.next()).unwrap().unwrap().unwrap_err();
+    assert!(matches!(error, Error::InvalidRequest { field: "url", .. }), "{error}");
+    assert_eq!(script.seen().len(), 2);
+}
+
+#[test]
+fn a_key_in_the_query_is_there_once_though_the_server_repeats_it() {
+    const MORE: &[(&str, &str)] = &[("link", "<?page=2&key=SECRET>; rel=next")];
+    const BLACKED_OUT: &[(&str, &str)] = &[("link", "<?key=***&page=3>; rel=next")];
+    let script = [Answers(200, MORE, "1"), Answers(200, BLACKED_OUT, "2"), Answers(200, &[], "3")];
+    let (clock, script) = (ManualClock::new(), Script::new(&script));
+    let client = builder(&clock, &script).auth(Auth::api_key_in_query("key", "SECRET")).build().unwrap();
+    let pages: Vec<_> = clock.drive(client.get("items").pages().into_stream().try_collect()).unwrap().unwrap();
+    let want = ["", "page=2&", "page=3&"].map(|page| format!("/v1/items?{page}key=SECRET"));
+    assert_eq!((pages.len(), urls(&script)), (3, want.into()));
+    // Where the caller has it from a body, or has another, it goes before.
+    clock.drive(client.get("https://api.example.com/v1/items?key=other&page=4").send()).unwrap().unwrap();
+    assert_eq!(urls(&script), ["/v1/items?key=other&page=4"]);
+}
+
+#[test]
 fn a_cursor_goes_into_a_copy_of_the_first_request() {
     let script = [Answers(200, &[], "[1,7]"), Answers(200, &[], "[2,8]"), Answers(200, &[], "[3,null]")];
     let (clock, script) = (ManualClock::new(), Script::new(&script));
@@ -75,11 +104,13 @@ fn a_cursor_goes_into_a_copy_of_the_first_request() {
 fn what_keeps_pages_from_going_on_is_said_behind_the_last() {
     let elsewhere = &[("link", "<https://elsewhere.example.com/?key=SECRET>; rel=next")];
     let plain = &[("link", "<http://api.example.com/>; rel=next")];
+    let somebody = &[("link", "<https://me:SECRET@api.example.com/>; rel=next")];
     let nowhere = &[("link", "<https://>; rel=next")];
     type Is = fn(&Error) -> bool;
-    let table: [(&[Does], usize, Is); 5] = [
+    let table: [(&[Does], usize, Is); 6] = [
         (&[Answers(200, elsewhere, "")], 1, |error| matches!(error, Error::InvalidRequest { field: "url", .. })),
         (&[Answers(200, plain, "")], 1, |error| matches!(error, Error::InvalidRequest { field: "url", .. })),
+        (&[Answers(200, somebody, "")], 1, |error| matches!(error, Error::InvalidRequest { field: "url", .. })),
         (&[Answers(200, nowhere, "")], 1, |error| matches!(error, Error::InvalidRequest { field: "url", .. })),
         // A list that leads back into itself.
         (&[Answers(200, &[TO_2], ""); 9], 4, |error| matches!(error, Error::TooManyPages(_))),
