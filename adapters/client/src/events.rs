@@ -23,6 +23,9 @@ pub use parser::{EventParser, EventTooLong, ServerEvent};
 /// How long a client waits before it asks again, until the server says otherwise.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// The longest that a server can make it wait: `retry:` has no end, and a stream that never asks again says so to nobody.
+const LONGEST_RETRY: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// The field that says where a stream is to go on.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
@@ -64,7 +67,7 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 ///
 /// | Setting | Default | Why |
 /// | --- | --- | --- |
-/// | time to wait before asking again | 1 s, until the server says `retry:` | as short as a reader likes, and as long as a server can bear |
+/// | time to wait before asking again | 1 s, until the server says `retry:`, and 24 h at most | as short as a reader likes, and as long as a server can bear; none that is mistaken keeps it waiting for ever |
 /// | `backoff`, on top of that | [`Backoff`]'s | those that were cut off together do not come back together, and who is cut off again and again comes less often |
 /// | `max_event` | 1 MiB | larger than any that is meant well |
 /// | `read_timeout` of the request | the client's, 30 s | a server that has nothing to say sends a comment now and then; one that does not, is gone |
@@ -275,7 +278,7 @@ impl<'a, T: Transport, C: Timer, O: Observer> EventStream<'a, T, C, O> {
     fn cut_off(&mut self) {
         self.state = State::Ended;
         if self.resumes {
-            self.retry = self.parser.retry().unwrap_or(self.retry);
+            self.retry = self.parser.retry().unwrap_or(self.retry).min(LONGEST_RETRY);
             self.fruitless = self.fruitless.saturating_add(1);
             let client = self.request.client();
             self.delay = self.backoff.delay(self.fruitless, self.delay, client.draw());

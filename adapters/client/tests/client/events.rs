@@ -238,6 +238,7 @@ fn a_stream_goes_on_where_it_ended_until_the_server_says_204() {
         // What the server says holds until it says otherwise.
         (&[sse("retry: 5000\ndata: a\n\n"), sse("data: b\n\n"), AND_THEN_204], &["a", "b"], 10_200, vec![None; 3]),
         (&[sse("retry: 0\ndata: a\n\n"), sse("data: b\n\n"), AND_THEN_204], &["a", "b"], 200, vec![None; 3]),
+        (&[sse("retry: 99999999999999999999\ndata: a\n\n"), AND_THEN_204], &["a"], 86_400_100, vec![None; 2]),
         // Who is cut off again and again comes less often: 100, 200 and 400 ms more.
         (&[sse("retry: 0\n"), sse(""), sse(": hello\n"), AND_THEN_204], &[], 700, vec![None; 4]),
         // The pipeline retries each connection, and it counts as one.
