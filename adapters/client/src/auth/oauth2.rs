@@ -199,11 +199,7 @@ impl Tokens {
                 Need::Wait(until) => {
                     select(changed, pin!(timer.sleep_until(until))).await;
                 }
-                Need::Fetch(fetch) => {
-                    if let Some(old) = self.fetch(fetch, transport, timer).await? {
-                        break old;
-                    }
-                }
+                Need::Fetch(fetch) => break self.fetch(fetch, transport, timer).await?,
             }
         };
         let value = HeaderValue::try_from(format!("Bearer {}", secret.expose_secret()));
@@ -217,24 +213,29 @@ impl Tokens {
         lock(&self.life).rejected(used.0);
     }
 
-    /// Fetches a token for everybody; returns the old one if that fails and it still works.
+    /// Fetches a token for everybody, and returns it, whether it is over by now or not: fetched anew, it would be no better.
+    /// Returns the old one if that fails and it still works.
     async fn fetch<T: Transport, C: Timer>(
         &self,
         fetch: Fetch,
         transport: &T,
         timer: &C,
-    ) -> Result<Option<(SecretString, u64)>, TokenError> {
+    ) -> Result<(SecretString, u64), TokenError> {
         let mut out = Out { tokens: self, fetch: Some(fetch) };
         let asked_at = timer.now();
         match self.ask_server(transport, timer).await {
             Ok(Given { access_token, expires_in }) => {
-                if let Some(fetch) = out.fetch.take() {
-                    // From when it was asked for, so that no token is thought to live longer than it does.
-                    let life = expires_in.map(Duration::from_secs);
-                    lock(&self.life).fetched(asked_at, fetch, access_token.into(), life);
-                }
+                let secret = SecretString::from(access_token);
+                let which = {
+                    let mut life = lock(&self.life);
+                    if let Some(fetch) = out.fetch.take() {
+                        // From when it was asked for, so that no token is thought to live longer than it does.
+                        life.fetched(asked_at, fetch, secret.clone(), expires_in.map(Duration::from_secs));
+                    }
+                    life.generation()
+                };
                 self.changed.notify(usize::MAX);
-                Ok(None)
+                Ok((secret, which))
             }
             Err(error) => {
                 let now = timer.now();
@@ -246,7 +247,7 @@ impl Tokens {
                     life.still_works(now)
                 };
                 self.changed.notify(usize::MAX);
-                old.map(Some).ok_or(error)
+                old.ok_or(error)
             }
         }
     }

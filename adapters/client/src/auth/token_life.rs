@@ -88,6 +88,11 @@ impl TokenLife {
         Some((token.secret.clone(), self.generation))
     }
 
+    /// Which token was fetched last.
+    pub(super) const fn generation(&self) -> u64 {
+        self.generation
+    }
+
     /// A fetch has brought a token, which lives for so long from `now`.
     #[allow(clippy::needless_pass_by_value)] // Taken by value: a fetch ends once.
     pub(super) fn fetched(&mut self, now: Instant, fetch: Fetch, secret: SecretString, life: Option<Duration>) {

@@ -103,6 +103,26 @@ fn a_token_is_fetched_once_for_all_calls_and_again_before_it_expires() {
 }
 
 #[test]
+fn a_token_that_is_over_as_soon_as_it_comes_is_used_once() {
+    // Of no life, and of less than it takes to fetch: whoever fetched it tries it, and does not fetch for ever.
+    const SHORT: &str = r#"{"access_token":"short","expires_in":1}"#;
+    let clock: &'static ManualClock = Box::leak(Box::new(ManualClock::new()));
+    for over in [Answers(200, &[], r#"{"access_token":"short","expires_in":0}"#), Slowly(clock, 2_000, &[SHORT])] {
+        let script = Script::new(&[over, OK, over, OK]);
+        let pipeline = pipeline().deadline(ms(20_000)).attempt_timeout(ms(5_000)).build().unwrap();
+        let client = builder(clock, &script).pipeline(pipeline).auth(oauth()).build().unwrap();
+        for _ in 0..2 {
+            clock.drive(client.get("items").send()).unwrap().unwrap();
+        }
+        let authorizations: Vec<_> = seen(&script).into_iter().map(|(_, authorization)| authorization).collect();
+        assert_eq!(
+            (&*authorizations[1], &*authorizations[3], authorizations.len()),
+            ("Bearer short", "Bearer short", 4)
+        );
+    }
+}
+
+#[test]
 fn a_call_that_is_told_401_gets_one_new_token() {
     let told = Answers(401, &[], "no");
     let (clock, script) = (ManualClock::new(), Script::new(&[FIRST, told, SECOND, OK]));
