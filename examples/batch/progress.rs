@@ -1,7 +1,7 @@
 //! How far the run is: a bar on a terminal, a line each second elsewhere. On stderr, so that stdout has the result alone.
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, stderr};
+use std::io::{IsTerminal, Write, stderr};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -45,7 +45,7 @@ impl Progress {
     pub(crate) fn second(&self) {
         match &self.bar {
             Some(bar) => bar.tick(),
-            None => eprintln!("{}", self.summary()),
+            None => tell(&self.summary()),
         }
     }
 
@@ -53,7 +53,7 @@ impl Progress {
         if let Some(bar) = &self.bar {
             bar.abandon();
             // The bar leaves the cursor at its end.
-            eprintln!();
+            tell("");
         }
     }
 
@@ -75,4 +75,9 @@ impl Progress {
     fn delivered(&self) -> u64 {
         self.earlier + self.fates.values().sum::<u64>()
     }
+}
+
+/// A line on stderr. That nobody reads it any more is no reason to stop, as it is for `eprintln!`.
+pub(crate) fn tell(line: &str) {
+    let _ = writeln!(stderr(), "{line}");
 }

@@ -17,7 +17,7 @@ use tokio::time::{Instant, interval_at};
 use crate::input::Lines;
 use crate::journal::Journal;
 use crate::output::{Output, refuse_to_overwrite};
-use crate::progress::Progress;
+use crate::progress::{Progress, tell};
 use crate::sender::{Client, Sender};
 use crate::settings::Settings;
 
@@ -76,11 +76,16 @@ async fn obey_interrupts(client: &Client, stop: &watch::Sender<bool>, patience: 
     if ctrl_c().await.is_err() {
         return std::future::pending().await;
     }
-    eprintln!("stopping: what has begun may end within {patience} s; once more, and it is cancelled");
     // Nobody has to be there to hear it.
     let _ = stop.send(true);
+    let drain = async {
+        tell(&format!("stopping: what has begun may end within {patience} s; once more, and it is cancelled"));
+        client.shut_down(Duration::from_secs(patience)).await
+    };
     tokio::select! {
-        _ = client.shut_down(Duration::from_secs(patience)) => {}
+        // First, so that whoever has read this is heard.
+        biased;
         _ = ctrl_c() => drop(client.shut_down(Duration::ZERO).await),
+        _ = drain => {}
     }
 }

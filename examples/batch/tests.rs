@@ -182,22 +182,52 @@ fn a_post_that_a_kill_met_on_the_wire_is_unknown_and_not_sent_again() {
     assert_eq!(scene.received("POST"), BTreeMap::from([(1, 1), (2, 1), (3, 1), (4, 1)]));
 }
 
+/// Presses Ctrl-C, as far as a process can tell.
+#[cfg(unix)]
+fn interrupt(batch: &Child) {
+    let interrupted = Command::new("kill").args(["-INT", &batch.id().to_string()]).status();
+    assert!(interrupted.expect("there is a kill").success());
+}
+
+/// Interrupts a run when three lines are under way, and waits until it has heard.
+#[cfg(unix)]
+fn interrupted(scene: &Scene) -> Child {
+    let mut batch = scene.spawn();
+    scene.server.wait_for(3);
+    interrupt(&batch);
+    let said = BufReader::new(batch.stderr.take().expect("it is piped")).lines();
+    let mut said = said.map_while(Result::ok);
+    assert!(said.any(|line| line.starts_with("stopping")), "it did not hear");
+    batch
+}
+
 #[cfg(unix)]
 #[test]
 fn an_interrupted_run_ends_what_it_has_begun_and_sends_nothing_more() {
     let name = "an_interrupted_run_ends_what_it_has_begun_and_sends_nothing_more";
     let Some(scene) = scene(name, &["--concurrency", "3"], &requests(&["POST"], 9)) else { return };
-    let mut batch = scene.spawn();
-    scene.server.wait_for(3);
-    let interrupted = Command::new("kill").args(["-INT", &batch.id().to_string()]).status();
-    assert!(interrupted.expect("there is a kill").success());
-    let said = BufReader::new(batch.stderr.take().expect("it is piped")).lines();
-    let mut said = said.map_while(Result::ok);
-    assert!(said.any(|line| line.starts_with("stopping")), "it did not hear");
+    let mut batch = interrupted(&scene);
     scene.server.answer(100);
     assert!(!batch.wait().expect("it ends").success(), "lines are left");
     assert_eq!(scene.received("POST").len(), 3);
     assert!(scene.finish().iter().all(|result| result.fate == Fate::Answered));
+    assert!(scene.received("POST").values().all(|&times| times == 1));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_run_that_is_interrupted_twice_waits_for_nothing_and_what_was_under_way_is_unknown() {
+    let name = "a_run_that_is_interrupted_twice_waits_for_nothing_and_what_was_under_way_is_unknown";
+    // Were it to wait, the test would, too.
+    let options = &["--concurrency", "3", "--patience", "86400"];
+    let Some(scene) = scene(name, options, &requests(&["POST"], 9)) else { return };
+    let mut batch = interrupted(&scene);
+    interrupt(&batch);
+    assert!(!batch.wait().expect("it ends").success(), "lines are left");
+    let results = scene.finish();
+    let unknown: Vec<_> =
+        results.iter().filter(|result| result.fate == Fate::Unknown).map(|result| result.line).collect();
+    assert_eq!(unknown, [1, 2, 3]);
     assert!(scene.received("POST").values().all(|&times| times == 1));
 }
 
