@@ -14,6 +14,8 @@
 //! are under way and those that wait behind a slower one to be written in order. So one line that takes long holds up
 //! those behind it once they are twice as many as may be under way.
 //!
+//! While the circuit breaker leaves the server alone, lines wait instead of failing.
+//!
 //! When not to use it: for requests that depend on each other. Those of neighbouring lines are under way at once.
 
 mod delivery;

@@ -12,7 +12,7 @@ use serde_json::Value;
 use steadfast::core::outcome::{Idempotency, Processed};
 use steadfast::http::idempotency;
 use steadfast::{
-    ApiClient, Budget, Clock, Error, Failure, HyperTokioTransport, Pipeline, Quota, RequestBody, Timer, TokenBucket,
+    ApiClient, Budget, Error, Failure, HyperTokioTransport, Pipeline, Quota, Rejected, RequestBody, TokenBucket,
     TokioTimer, Transport, TransportError,
 };
 use tokio::sync::watch;
@@ -22,11 +22,16 @@ use crate::input::{Numbered, Order};
 use crate::journal::{Journal, Left, LeftOver};
 use crate::settings::Settings;
 
-/// How long a line waits, where nobody knows when the server is left alone no more.
+/// How long a line waits before it asks again whether the server is still left alone. The time that it is told may be the end
+/// of a probe's lease, and most probes come back sooner. Who asks too early is refused, and nothing is sent.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// The longest answer that is read into memory, where those of many lines may be at a time.
 const LONGEST_BODY: usize = 1024 * 1024;
+
+/// How often a line that has failed is put off because the server is left alone, so that one which no server can answer does
+/// not hold up the rest for ever.
+const MOST_ROUNDS: u32 = 20;
 
 pub(crate) type Client = ApiClient<Journaling<HyperTokioTransport>, TokioTimer>;
 
@@ -43,11 +48,16 @@ struct Once {
     maybe_seen: AtomicBool,
 }
 
+impl Once {
+    fn maybe_seen(&self) -> bool {
+        self.maybe_seen.load(Ordering::SeqCst)
+    }
+}
+
 /// Sends what comes in, as far as that is safe.
 #[derive(Debug)]
 pub(crate) struct Sender {
     client: Client,
-    timer: TokioTimer,
     journal: Arc<Journal>,
     left: Mutex<LeftOver>,
     idempotency_keys: bool,
@@ -67,12 +77,13 @@ impl Sender {
         // down makes the breaker open, and then all lines wait.
         let budget = Budget::ratio().percent(50).reserve(30, Duration::from_secs(1)).build()?;
         let pipeline = Pipeline::builder().rate_limit(limit).budget(budget).without_deadline().build()?;
-        let timer = TokioTimer::new();
         let transport = Journaling { inner: HyperTokioTransport::new()?, journal: Arc::clone(&journal) };
-        let client =
-            ApiClient::builder(&settings.url, transport, timer).pipeline(pipeline).max_body(LONGEST_BODY).build()?;
+        let client = ApiClient::builder(&settings.url, transport, TokioTimer::new())
+            .pipeline(pipeline)
+            .max_body(LONGEST_BODY)
+            .build()?;
         let idempotency_keys = settings.idempotency_keys;
-        Ok(Self { client, timer, journal, left: Mutex::new(left), idempotency_keys, stopping })
+        Ok(Self { client, journal, left: Mutex::new(left), idempotency_keys, stopping })
     }
 
     pub(crate) fn client(&self) -> &Client {
@@ -104,6 +115,7 @@ impl Sender {
         };
         let is_idempotent = idempotency::of_method(order.method.as_bytes()) == Idempotency::Idempotent;
         let once = Arc::new(Once { number, maybe_seen: AtomicBool::new(false) });
+        let mut rounds = 0;
         loop {
             let call = self.call(number, method.clone(), order);
             let result = if self.idempotency_keys || is_idempotent {
@@ -115,9 +127,11 @@ impl Sender {
                 Ok(response) => Some(response),
                 // What has begun is in the journal, and the next run goes on from there.
                 Err(Error::ShutDown(_) | Error::Cancelled(_)) => None,
-                // Nothing was sent. A batch has time: while the server is left alone, its lines wait instead of failing.
-                Err(error @ Error::CircuitOpen(_)) => {
-                    self.pause(&error).await;
+                // A batch has time: while the server is left alone, its lines wait instead of failing.
+                Err(error) if rounds < MOST_ROUNDS && is_put_off(&error) && !once.maybe_seen() => {
+                    let attempts = error.failure().map_or(0, Failure::attempts);
+                    rounds += u32::from(attempts > 0);
+                    self.pause().await;
                     continue;
                 }
                 Err(error @ Error::InvalidRequest { .. }) => Some(Delivery::refused(number, error.to_string())),
@@ -125,7 +139,7 @@ impl Sender {
                     let fate = match error {
                         // It is only longer than what is kept.
                         Error::BodyTooLong(_) => Fate::Answered,
-                        _ if once.maybe_seen.load(Ordering::SeqCst) => Fate::Unknown,
+                        _ if once.maybe_seen() => Fate::Unknown,
                         _ => Fate::Failed,
                     };
                     let attempts = error.failure().map(Failure::attempts);
@@ -154,16 +168,20 @@ impl Sender {
         Ok(Delivery { status, attempts, body, ..Delivery::new(number, Fate::Answered) })
     }
 
-    /// Waits until the server is worth another try, or the run is to stop.
-    async fn pause(&self, error: &Error) {
-        let until = error.retry_at().unwrap_or_else(|| self.timer.now() + PAUSE);
+    /// Waits a little, or until the run is to stop.
+    async fn pause(&self) {
         let mut stopping = self.stopping.clone();
         tokio::select! {
-            () = self.timer.sleep_until(until) => {}
+            () = tokio::time::sleep(PAUSE) => {}
             // That it cannot be stopped any more is no reason to go on early.
             Ok(_) = stopping.wait_for(|stopping| *stopping) => {}
         }
     }
+}
+
+/// Whether another attempt would have followed, if the server were not left alone.
+fn is_put_off(error: &Error) -> bool {
+    matches!(error.failure().and_then(Failure::rejected), Some(Rejected::CircuitOpen { .. }))
 }
 
 /// A transport that notes in the journal what must not be sent twice, before it sends it.
