@@ -7,7 +7,7 @@ use http::response::Parts;
 use http::{HeaderMap, Response, StatusCode, header};
 use http_body::Body;
 use steadfast_core::limits::Told;
-use steadfast_core::outcome::{Outcome, Processed};
+use steadfast_core::outcome::{Outcome, OutcomeKind, Processed};
 use steadfast_core::time::Timer;
 use steadfast_http::date::{self, UnixTime};
 use steadfast_http::{RateLimitFields, RetryAfter, classify};
@@ -58,6 +58,23 @@ impl Head {
     }
 }
 
+impl Head {
+    /// How an attempt ended of whose response no more came than this: what the status says, where it asks for another attempt, and
+    /// else that there was no whole answer.
+    fn outcome_without_body(&self) -> Outcome {
+        let outcome = classify(self.status.as_u16(), self.retry_after);
+        match outcome.kind() {
+            OutcomeKind::Transient | OutcomeKind::Throttled => outcome,
+            OutcomeKind::Success | OutcomeKind::Permanent => self.hinted(Outcome::transient()),
+        }
+    }
+
+    /// With what the server asked to wait: that has come, whatever became of the body.
+    fn hinted(&self, outcome: Outcome) -> Outcome {
+        self.retry_after.map_or(outcome, |delay| outcome.with_retry_after(delay))
+    }
+}
+
 /// Whether it is what was asked for: 304 is, by whoever asked whether anything has changed.
 pub(crate) fn is_success(status: StatusCode) -> bool {
     status.is_success() || status == StatusCode::NOT_MODIFIED
@@ -104,8 +121,8 @@ impl Answer {
     pub(crate) fn outcome(&self) -> Outcome {
         match self {
             Self::Whole { head, .. } => classify(head.status.as_u16(), head.retry_after),
-            Self::Broken { .. } | Self::Stalled { .. } => Outcome::transient(),
-            Self::TooLong { .. } => Outcome::permanent(),
+            Self::Broken { head, .. } | Self::Stalled { head } => head.outcome_without_body(),
+            Self::TooLong { head } => head.hinted(Outcome::permanent()),
             Self::Nothing(error) => match error.processed() {
                 Processed::No => Outcome::transient().not_processed(),
                 Processed::Maybe => Outcome::transient(),
@@ -200,4 +217,36 @@ fn server_now(headers: &HeaderMap, clock: WallClock) -> Option<UnixTime> {
     let shown =
         headers.get(header::DATE).and_then(|value| date::parse(value.as_bytes(), ours.unwrap_or(UnixTime::EPOCH)));
     shown.or(ours)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_says_what_it_says_whatever_becomes_of_the_body() {
+        const HINT: Duration = Duration::from_secs(7);
+        let (transient, throttled) = (Outcome::transient(), Outcome::throttled());
+        for (status, want) in [
+            (200, transient),
+            (302, transient),
+            (404, transient),
+            (500, transient),
+            (503, transient),
+            (421, transient.not_processed()),
+            (429, throttled.not_processed()),
+        ] {
+            for retry_after in [None, Some(HINT)] {
+                let hinted = |outcome: Outcome| retry_after.map_or(outcome, |hint| outcome.with_retry_after(hint));
+                let status = StatusCode::from_u16(status).expect("it is one");
+                let head = || Head { status, headers: HeaderMap::new(), retry_after };
+                let broken = Answer::Broken { head: head(), source: "reset".into() };
+                for answer in [broken, Answer::Stalled { head: head() }] {
+                    assert_eq!(answer.outcome(), hinted(want), "{status} {retry_after:?}");
+                }
+                let too_long = Answer::TooLong { head: head() };
+                assert_eq!(too_long.outcome(), hinted(Outcome::permanent()), "{status} {retry_after:?}");
+            }
+        }
+    }
 }

@@ -299,6 +299,18 @@ fn a_hint_is_kept_to_the_millisecond_and_a_hostile_one_does_no_harm() {
 }
 
 #[test]
+fn a_hint_holds_though_the_body_behind_it_never_comes() {
+    const HINT: (&str, &str) = ("retry-after", "2");
+    // The second attempt comes after the hint, counted from when the first was over, and the backoff of 100 ms.
+    for (does, want) in [(Does::BreaksAs(HINT, "half"), 2100), (Does::StallsAs(HINT, "half"), 500 + 2100)] {
+        let (clock, script) = (ManualClock::new(), Script::new(&[does]));
+        let client = builder(&clock, &script).read_timeout(ms(500)).build().unwrap();
+        clock.drive(client.get("items").send()).unwrap().unwrap();
+        assert_eq!((script.seen().len(), elapsed(&clock)), (2, ms(want)), "{does:?}");
+    }
+}
+
+#[test]
 fn a_date_is_understood_by_whoever_knows_the_time() {
     const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
     const THREE_LATER: (&str, &str) = ("retry-after", "Sun, 06 Nov 1994 08:49:40 GMT");
