@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -76,7 +77,11 @@ impl<C: Timer, O: Observer> Endpoints<C, O> {
 impl<C, O> Endpoints<C, O> {
     /// The one that calls of this URL go through.
     pub(crate) fn of(&self, url: &Url) -> &OnePipeline<C, O> {
-        let found = self.by_prefix.iter().find(|(prefix, _)| is_in(prefix, url.path()));
+        if self.by_prefix.is_empty() {
+            return &self.others;
+        }
+        let path = plain(url.path());
+        let found = self.by_prefix.iter().find(|(prefix, _)| is_in(prefix, &path));
         found.map_or(&self.others, |(_, pipeline)| pipeline)
     }
 
@@ -91,17 +96,32 @@ fn is_in(prefix: &str, path: &str) -> bool {
     path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
+/// The same path without needless encoding (RFC 3986 §6.2.2.2), and what is encoded in capitals: `/%63hat` is `/chat`, and `%2f` is no slash.
+fn plain(path: &str) -> Cow<'_, str> {
+    let Some((before, encoded)) = path.split_once('%') else { return Cow::Borrowed(path) };
+    let mut plain = before.to_owned();
+    for part in encoded.split('%') {
+        let (digits, rest) = part.split_at_checked(2).unwrap_or((part, ""));
+        match u8::from_str_radix(digits, 16).map(char::from) {
+            Ok(character) if character.is_ascii_alphanumeric() || "-._~".contains(character) => plain.push(character),
+            _ => plain.extend(['%'].into_iter().chain(digits.to_ascii_uppercase().chars())),
+        }
+        plain.push_str(rest);
+    }
+    Cow::Owned(plain)
+}
+
 /// The path that all of an endpoint's begin with, as URLs have it.
 fn prefix(base: &Url, name: &str) -> Result<String, Error> {
     let url = target(base, name)?;
     if url.query().is_some() || url.fragment().is_some() {
         return Err(invalid(name, "which has a query or a fragment: the path alone decides"));
     }
-    let path = url.path().trim_end_matches('/');
-    if is_in(path, base.path().trim_end_matches('/')) {
+    let path = plain(url.path().trim_end_matches('/'));
+    if is_in(&path, base.path().trim_end_matches('/')) {
         return Err(invalid(name, "which is every path: that is the client's own pipeline"));
     }
-    Ok(path.to_owned())
+    Ok(path.into_owned())
 }
 
 fn invalid(name: &str, reason: &str) -> Error {
@@ -144,5 +164,31 @@ impl<C: Timer> Timer for Common<C> {
 impl<O: Observer> Observer for Common<O> {
     fn observe(&self, now: Instant, event: &Event) {
         self.0.observe(now, event);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_the_same_however_it_is_encoded() {
+        for (path, want) in [
+            ("/v1/chat", "/v1/chat"),
+            ("/v1/%63h%61t", "/v1/chat"),
+            ("/%7Eann%2Fchat", "/~ann%2Fchat"),
+            ("/a%2fb%c3%a9", "/a%2Fb%C3%A9"),
+            ("/100%", "/100%"),
+            ("/%4", "/%4"),
+            ("/%zz%%41", "/%ZZ%A"),
+            ("/%\u{e9}", "/%\u{e9}"),
+        ] {
+            assert_eq!(plain(path), want);
+        }
+        for (path, want) in
+            [("/v1/chat", true), ("/v1/chat/", true), ("/v1/chatter", false), ("/v1/chat%2Fx", false), ("/v1", false)]
+        {
+            assert_eq!(is_in("/v1/chat", path), want, "{path}");
+        }
     }
 }
