@@ -38,8 +38,8 @@ pub(crate) enum Answer {
     NotSigned(BoxError),
     /// No whole request: its body failed.
     BodyFailed(BoxError),
-    /// Nothing in time.
-    TimedOut,
+    /// No response in time, or no more of it than this.
+    TimedOut { head: Option<Head> },
 }
 
 /// What precedes a response's body.
@@ -60,12 +60,12 @@ impl Head {
 
 impl Head {
     /// How an attempt ended of whose response no more came than this: what the status says, where it asks for another attempt, and
-    /// else that there was no whole answer.
-    fn outcome_without_body(&self) -> Outcome {
+    /// else what kept the body from coming.
+    fn outcome_without_body(&self, broke: Outcome) -> Outcome {
         let outcome = classify(self.status.as_u16(), self.retry_after);
         match outcome.kind() {
             OutcomeKind::Transient | OutcomeKind::Throttled => outcome,
-            OutcomeKind::Success | OutcomeKind::Permanent => self.hinted(Outcome::transient()),
+            OutcomeKind::Success | OutcomeKind::Permanent => self.hinted(broke),
         }
     }
 
@@ -107,7 +107,7 @@ impl Answer {
                 Ok(data) => data,
                 Err(Broke::Connection(source)) => return Self::Broken { head, source },
                 Err(Broke::Stalled) => return Self::Stalled { head },
-                Err(Broke::DeadlineExceeded) => return Self::TimedOut,
+                Err(Broke::DeadlineExceeded) => return Self::TimedOut { head: Some(head) },
             };
             if data.len() > max_body - whole.len() {
                 return Self::TooLong { head };
@@ -121,7 +121,9 @@ impl Answer {
     pub(crate) fn outcome(&self) -> Outcome {
         match self {
             Self::Whole { head, .. } => classify(head.status.as_u16(), head.retry_after),
-            Self::Broken { head, .. } | Self::Stalled { head } => head.outcome_without_body(),
+            Self::Broken { head, .. } | Self::Stalled { head } => head.outcome_without_body(Outcome::transient()),
+            Self::TimedOut { head: Some(head) } => head.outcome_without_body(Outcome::timed_out()),
+            Self::TimedOut { head: None } => Outcome::timed_out(),
             Self::TooLong { head } => head.hinted(Outcome::permanent()),
             Self::Nothing(error) => match error.processed() {
                 Processed::No => Outcome::transient().not_processed(),
@@ -131,7 +133,6 @@ impl Answer {
             // may work.
             Self::TokenRejected { .. } => Outcome::throttled().not_processed(),
             Self::NoToken(error) if error.may_pass() => Outcome::transient().not_processed(),
-            Self::TimedOut => Outcome::timed_out(),
             Self::NoToken(_) | Self::NotSigned(_) | Self::BodyFailed(_) => Outcome::permanent().not_processed(),
         }
     }
@@ -156,7 +157,8 @@ impl Answer {
             | Self::Stalled { head }
             | Self::TooLong { head }
             | Self::TokenRejected { head, .. } => Some(head),
-            Self::Nothing(_) | Self::NoToken(_) | Self::NotSigned(_) | Self::BodyFailed(_) | Self::TimedOut => None,
+            Self::TimedOut { head } => head.as_ref(),
+            Self::Nothing(_) | Self::NoToken(_) | Self::NotSigned(_) | Self::BodyFailed(_) => None,
         }
     }
 
@@ -189,7 +191,7 @@ impl Answer {
             Self::NoToken(error) => (What::NoToken(error), None, Bytes::new()),
             Self::NotSigned(error) => (What::NotSigned(error), None, Bytes::new()),
             Self::BodyFailed(error) => (What::BodyFailed(error), None, Bytes::new()),
-            Self::TimedOut => (What::TimedOut, None, Bytes::new()),
+            Self::TimedOut { head } => (What::TimedOut, head, Bytes::new()),
             Self::Broken { head, source } => (What::Broke(source), Some(head), Bytes::new()),
             Self::Stalled { head } => (What::Stalled, Some(head), Bytes::new()),
             Self::TooLong { head } => (What::TooLong, Some(head), Bytes::new()),

@@ -96,12 +96,14 @@ pub(crate) async fn attempt<T: Transport, C: Timer, O: Observer>(
         return Tried { number, answer, is_spent: true, body: None };
     };
     let auth = if is_at_home { client.auth() } else { &NOBODY };
+    // For a body that is read here. The pipeline would end the attempt as well, and what its head has asked for would be lost.
+    let patience = Patience { deadline: patience.deadline.min(until), ..patience };
     let exchange = pin!(exchange(client, auth, head, body, in_memory.as_ref(), refused, patience, extent));
     let (answer, body) = if is_one_stream {
         // The pipeline would end it as well, and then try again. Whether it can, is seen here and not there.
         match select(exchange, pin!(client.timer().sleep_until(until))).await {
             Either::Left((brought, _)) => brought,
-            Either::Right(((), _)) => (Answer::TimedOut, None),
+            Either::Right(((), _)) => (Answer::TimedOut { head: None }, None),
         }
     } else {
         exchange.await

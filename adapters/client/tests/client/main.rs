@@ -302,9 +302,14 @@ fn a_hint_is_kept_to_the_millisecond_and_a_hostile_one_does_no_harm() {
 fn a_hint_holds_though_the_body_behind_it_never_comes() {
     const HINT: (&str, &str) = ("retry-after", "2");
     // The second attempt comes after the hint, counted from when the first was over, and the backoff of 100 ms.
-    for (does, want) in [(Does::BreaksAs(HINT, "half"), 2100), (Does::StallsAs(HINT, "half"), 500 + 2100)] {
+    for (does, read_timeout, want) in [
+        (Does::BreaksAs(HINT, "half"), 500, 2100),
+        (Does::StallsAs(HINT, "half"), 500, 500 + 2100),
+        // The attempt is over before.
+        (Does::StallsAs(HINT, "half"), 5000, 1000 + 2100),
+    ] {
         let (clock, script) = (ManualClock::new(), Script::new(&[does]));
-        let client = builder(&clock, &script).read_timeout(ms(500)).build().unwrap();
+        let client = builder(&clock, &script).read_timeout(ms(read_timeout)).build().unwrap();
         clock.drive(client.get("items").send()).unwrap().unwrap();
         assert_eq!((script.seen().len(), elapsed(&clock)), (2, ms(want)), "{does:?}");
     }
