@@ -15,6 +15,7 @@ use steadfast::{
 use steadfast_tests::conformance::transport::{Stack, Task};
 use steadfast_tests::faulty_server::{Faults, FaultyServer, Settings};
 
+use crate::stack::on_every_stack;
 use crate::support::slow_server::SlowServer;
 
 type Client<S> = ApiClient<<S as Stack>::Transport, <S as Stack>::Timer>;
@@ -280,43 +281,19 @@ async fn calls_can_be_spawned<S: Stack>() {
     is_send(client);
 }
 
-macro_rules! on {
-    ($stack:ident: $($case:ident)*) => {
-        $(#[test]
-        fn $case() {
-            <crate::stack::$stack as Stack>::run(super::$case::<crate::stack::$stack>());
-        })*
-    };
-    ($stack:ident) => {
-        use super::Stack;
-
-        on! { $stack:
-            it_01_ac_01_requests_are_made_and_responses_processed
-            it_02_ac_03_errors_of_the_server_are_mapped
-            it_02_each_way_in_which_a_connection_fails_is_told_apart
-            it_02_a_post_is_repeated_where_it_was_never_sent_and_only_there
-            it_02_no_secret_is_in_an_error_whatever_the_transport_says
-            it_03_ac_02_sockets_are_closed_after_every_kind_of_end
-            it_03_a_shutdown_leaves_no_socket_and_no_call
-            it_04_ac_04_requests_are_spaced_by_the_limit_in_real_time
-            it_05_rate_and_concurrency_limits_hold_together
-            it_06_ac_05_the_breaker_opens_on_a_failing_server_and_then_spares_it
-            it_07_ac_06_retries_carry_calls_through_a_server_that_fails_now_and_then
-            a_429_is_obeyed_by_everybody_who_shares_the_limit
-            a_body_that_says_it_is_too_long_is_not_read
-            calls_can_be_spawned
-        }
-    };
-}
-
-mod reqwest {
-    on!(Reqwest);
-}
-
-mod hyper_tokio {
-    on!(HyperTokio);
-}
-
-mod hyper_smol {
-    on!(HyperSmol);
+on_every_stack! {
+    it_01_ac_01_requests_are_made_and_responses_processed
+    it_02_ac_03_errors_of_the_server_are_mapped
+    it_02_each_way_in_which_a_connection_fails_is_told_apart
+    it_02_a_post_is_repeated_where_it_was_never_sent_and_only_there
+    it_02_no_secret_is_in_an_error_whatever_the_transport_says
+    it_03_ac_02_sockets_are_closed_after_every_kind_of_end
+    it_03_a_shutdown_leaves_no_socket_and_no_call
+    it_04_ac_04_requests_are_spaced_by_the_limit_in_real_time
+    it_05_rate_and_concurrency_limits_hold_together
+    it_06_ac_05_the_breaker_opens_on_a_failing_server_and_then_spares_it
+    it_07_ac_06_retries_carry_calls_through_a_server_that_fails_now_and_then
+    a_429_is_obeyed_by_everybody_who_shares_the_limit
+    a_body_that_says_it_is_too_long_is_not_read
+    calls_can_be_spawned
 }

@@ -11,6 +11,8 @@ use steadfast_tests::conformance::transport::Stack;
 use steadfast_tests::scripted_server::Step::{Drain, Pause, Read, ReadHead, Reset};
 use steadfast_tests::scripted_server::{ScriptedServer, Step};
 
+use crate::stack::on_every_stack;
+
 const MS: Duration = Duration::from_millis(1);
 const OK: &str = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok";
 const BUSY: &str = "HTTP/1.1 503 Busy\r\nconnection: close\r\ncontent-length: 2\r\n\r\nno";
@@ -153,36 +155,12 @@ async fn streams_can_be_spawned<S: Stack>() {
     is_send(&client.get("x").pages().into_stream());
 }
 
-macro_rules! on {
-    ($stack:ident: $($case:ident)*) => {
-        $(#[test]
-        fn $case() {
-            <crate::stack::$stack as Stack>::run(super::$case::<crate::stack::$stack>());
-        })*
-    };
-    ($stack:ident) => {
-        use super::Stack;
-
-        on! { $stack:
-            an_upload_is_sent_again_whole_or_not_at_all
-            an_upload_that_fails_is_an_error_of_its_own
-            an_upload_that_the_server_breaks_is_not_begun_again
-            a_download_comes_in_parts_and_closes_its_connection_wherever_it_ends
-            events_go_on_behind_the_last_one
-            pages_are_fetched_as_they_are_asked_for
-            streams_can_be_spawned
-        }
-    };
-}
-
-mod reqwest {
-    on!(Reqwest);
-}
-
-mod hyper_tokio {
-    on!(HyperTokio);
-}
-
-mod hyper_smol {
-    on!(HyperSmol);
+on_every_stack! {
+    an_upload_is_sent_again_whole_or_not_at_all
+    an_upload_that_fails_is_an_error_of_its_own
+    an_upload_that_the_server_breaks_is_not_begun_again
+    a_download_comes_in_parts_and_closes_its_connection_wherever_it_ends
+    events_go_on_behind_the_last_one
+    pages_are_fetched_as_they_are_asked_for
+    streams_can_be_spawned
 }
