@@ -46,6 +46,37 @@ pub fn parse(value: &[u8], now: UnixTime) -> Option<UnixTime> {
     imf_fixdate(value).or_else(|| rfc850_date(value, now)).or_else(|| asctime_date(value))
 }
 
+/// Writes a date as HTTP has it (`IMF-fixdate`). `None` before the year 0 and after 9999, which the form cannot hold.
+///
+/// ```
+/// use steadfast_http::date::{self, UnixTime};
+///
+/// let written = date::format(UnixTime::from_secs(784_111_777));
+/// assert_eq!(written.as_ref().map(<[u8; 29]>::as_slice), Some(&b"Sun, 06 Nov 1994 08:49:37 GMT"[..]));
+/// ```
+pub fn format(time: UnixTime) -> Option<[u8; 29]> {
+    let (year, month, day, second) = time.to_calendar()?;
+    let mut written = *b"Day, 00 Mon 0000 00:00:00 GMT";
+    let mut text = |at: usize, text: &[u8]| written.iter_mut().skip(at).zip(text).for_each(|(to, from)| *to = *from);
+    let weekday = time.as_secs().div_euclid(unix_time::SECONDS_PER_DAY).saturating_add(3).rem_euclid(7);
+    text(0, DAYS.get(usize::try_from(weekday).ok()?)?);
+    text(8, MONTHS.get(usize::try_from(month - 1).ok()?)?);
+    let mut number = |at: usize, digits: usize, mut number: i64| {
+        for place in (at..at + digits).rev() {
+            if let (Some(to), Ok(digit)) = (written.get_mut(place), u8::try_from(number % 10)) {
+                *to = b'0' + digit;
+            }
+            number /= 10;
+        }
+    };
+    number(5, 2, day);
+    number(12, 4, year);
+    number(17, 2, second / 3600);
+    number(20, 2, second / 60 % 60);
+    number(23, 2, second % 60);
+    Some(written)
+}
+
 /// `Sun, 06 Nov 1994 08:49:37 GMT`
 fn imf_fixdate(mut value: Reader<'_>) -> Option<UnixTime> {
     value.one_of(&DAYS)?;

@@ -21,6 +21,7 @@
 //! the same words the same way. No input panics; what cannot be read is `None`, and the caller's own backoff decides.
 #![no_std]
 
+pub mod cache;
 pub mod date;
 pub mod idempotency;
 pub mod rate_limit_fields;

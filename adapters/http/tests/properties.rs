@@ -357,3 +357,106 @@ fn nearly_a_name() -> impl Strategy<Value = Vec<u8>> {
     let name = "(x-|X-App-|anthropic-|)(rate-?limit|RateLimit)(-policy|)?(-(remaining|reset|reset-after|reset-ms|limit|bucket))?(-(tokens|requests|day))?";
     prop_oneof![3 => name.prop_map(String::into_bytes), 1 => any_bytes()]
 }
+
+/// A field that a cache reads, or something like it.
+fn cache_field() -> impl Strategy<Value = (&'static str, Vec<u8>)> {
+    let name = prop::sample::select(vec![
+        "cache-control",
+        "expires",
+        "date",
+        "age",
+        "last-modified",
+        "vary",
+        "pragma",
+        "range",
+    ]);
+    let word = prop::sample::select(vec![
+        "no-store",
+        "no-cache",
+        "max-age",
+        "must-revalidate",
+        "max-stale",
+        "min-fresh",
+        "stale-while-revalidate",
+        "stale-if-error",
+        "only-if-cached",
+        "must-understand",
+        "=",
+        "=",
+        ",",
+        ", ",
+        "\"",
+        "\\",
+        "*",
+        "-1",
+        "0",
+        "60",
+        "18446744073709551615",
+        "99999999999999999999999",
+    ]);
+    let value = prop_oneof![
+        prop::collection::vec(word, 0..8).prop_map(|words| words.concat().into_bytes()),
+        nearly_well_formed(),
+        prop::collection::vec(any::<u8>(), 0..40),
+    ];
+    (name, value)
+}
+
+proptest! {
+    /// Whatever a server or a caller writes, there is an answer, and what is forbidden stays forbidden.
+    #[test]
+    fn a_cache_answers_whatever_it_reads(
+        response in prop::collection::vec(cache_field(), 0..6),
+        request in prop::collection::vec(cache_field(), 0..6),
+        now in prop_oneof![any::<i64>(), 784_000_000..785_000_000_i64],
+        (took, since, guess) in (any::<u64>(), any::<u64>(), any::<u64>()),
+        status in any::<u16>(),
+    ) {
+        use steadfast_http::cache::{RequestFields, ResponseFields, Use};
+        let now = UnixTime::from_secs(now);
+        let mut fields = ResponseFields::new();
+        response.iter().for_each(|(name, value)| fields.read(name.as_bytes(), value, now));
+        let mut asked = RequestFields::new();
+        request.iter().for_each(|(name, value)| asked.read(name.as_bytes(), value));
+        let kept = fields.kept(status, now, Duration::from_secs(took), Duration::from_secs(guess));
+        let age = kept.age(Duration::from_secs(since));
+        prop_assert!(age >= Duration::from_secs(took.max(since)));
+        let used = kept.judge(&asked, age);
+        let says = |word: &str| {
+            let of = |(name, value): &(&str, Vec<u8>)| *name == "cache-control" && value == word.as_bytes();
+            response.iter().any(of)
+        };
+        let understood =
+            response.iter().any(|(_, value)| value.to_ascii_lowercase().windows(15).any(|word| word == b"must-understand"));
+        prop_assert!(!says("no-store") || understood || !fields.may_be_stored(status));
+        if says("no-cache") || asked.wants_validation() {
+            prop_assert_eq!(used, Use::Validate);
+        }
+        if says("must-revalidate") {
+            prop_assert!(!matches!(used, Use::Stale | Use::WhileRevalidating));
+            prop_assert!(!kept.stands_in(&asked, age, None));
+        }
+        // What is fresh stays so no longer when it is older.
+        if used == Use::Fresh {
+            prop_assert!(kept.judge(&asked, kept.age(Duration::ZERO)) != Use::Stale);
+        }
+    }
+
+    /// What is written is read again as the same second, by us and by `httpdate`, wherever there is a form for it.
+    #[test]
+    fn a_date_that_is_written_is_the_one_that_is_read(
+        seconds in prop_oneof![any::<i64>(), -70_000_000_000..YEAR_10_000 + 1000, 0..YEAR_10_000],
+    ) {
+        let time = UnixTime::from_secs(seconds);
+        match date::format(time) {
+            Some(written) => {
+                prop_assert_eq!(date::parse(&written, UnixTime::EPOCH), Some(time));
+                if let Ok(since_1970) = u64::try_from(seconds) {
+                    let theirs = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(since_1970));
+                    prop_assert_eq!(theirs.as_bytes(), &written[..]);
+                }
+            }
+            None => prop_assert!(!(-62_167_219_200..YEAR_10_000).contains(&seconds)),
+        }
+    }
+}

@@ -1,7 +1,7 @@
 use core::ops::{Add, Sub};
 use core::time::Duration;
 
-const SECONDS_PER_DAY: i64 = 24 * 60 * 60;
+pub(super) const SECONDS_PER_DAY: i64 = 24 * 60 * 60;
 
 /// A point on the wall clock: whole seconds since 1970 began in Greenwich, leap seconds not counted.
 ///
@@ -45,6 +45,23 @@ impl UnixTime {
         let months: i64 = (1..month).map(|month| days_in_month(year, month)).sum();
         let days = days_before(year) - days_before(1970) + months + day - 1;
         Self(days * SECONDS_PER_DAY + second)
+    }
+
+    /// The year, month, day, and second of the day, of the Gregorian calendar. `None` outside of the years 0 to 9999.
+    pub(super) fn to_calendar(self) -> Option<(i64, i64, i64, i64)> {
+        let days = self.0.div_euclid(SECONDS_PER_DAY) + days_before(1970);
+        // No year is longer than 366 days, so this is the year or one before; and none is 365.2425 exactly.
+        let mut year = days.checked_mul(400)?.div_euclid(146_097);
+        while days >= days_before(year + 1) {
+            year += 1;
+        }
+        let mut day = days - days_before(year);
+        let mut month = 1;
+        while day >= days_in_month(year, month) {
+            day -= days_in_month(year, month);
+            month += 1;
+        }
+        (0..=9999).contains(&year).then_some((year, month, day + 1, self.0.rem_euclid(SECONDS_PER_DAY)))
     }
 }
 
