@@ -104,6 +104,7 @@ mod evidence;
 mod machine;
 mod probes;
 mod ramp;
+mod reconfigure;
 mod settings;
 mod snapshot;
 #[cfg(test)]

@@ -99,6 +99,7 @@ use crate::time::{Instant, saturating_nanos};
 
 mod algorithm;
 mod estimate;
+mod reconfigure;
 mod settings;
 #[cfg(test)]
 mod simulation;

@@ -88,6 +88,11 @@ impl Hedge {
         Self { settings, latencies: Latencies::new() }
     }
 
+    /// Goes over to the settings of another. What was learned stays.
+    pub(crate) const fn reconfigure(&mut self, to: &Self) {
+        self.settings = to.settings;
+    }
+
     /// When to send the next attempt, if the one that started last at `started` has not ended by then. `sent` is how many
     /// of the call's attempts were hedges of this one already.
     ///

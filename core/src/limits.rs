@@ -35,12 +35,14 @@ use crate::time::Instant;
 
 mod bucket;
 mod limiter;
+mod reconfigure;
 mod server_limits;
 #[cfg(test)]
 mod tests;
 mod ticket;
 
 pub use limiter::{Admission, Learned, Limiter, Refusal, Woken};
+pub use reconfigure::Reconfigure;
 pub use server_limits::{Remaining, Sent, ServerLimits, Told};
 pub use ticket::Ticket;
 

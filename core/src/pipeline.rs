@@ -126,6 +126,7 @@ mod describe;
 mod hedging;
 mod options;
 mod presets;
+mod reconfigure;
 #[cfg(test)]
 mod tests;
 

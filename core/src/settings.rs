@@ -12,7 +12,8 @@ use core::time::Duration;
 
 /// A setting that cannot be: which one, what it was given, and what it accepts.
 ///
-/// Every policy checks its settings when it is built and returns this; nothing is checked later, and nothing panics.
+/// Every policy checks its settings when it is built, or [changed](crate::pipeline::Pipeline::reconfigure), and returns
+/// this; nothing is checked later, and nothing panics.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum InvalidSetting {
@@ -37,6 +38,13 @@ pub enum InvalidSetting {
         other: &'static str,
         /// What that one was given.
         other_value: Value,
+    },
+    /// The value is sound, and cannot be changed to while calls go by another.
+    Unchangeable {
+        /// The setting, by the name of the method that sets it.
+        setting: &'static str,
+        /// Why not.
+        reason: &'static str,
     },
 }
 
@@ -136,6 +144,11 @@ pub(crate) const fn at_most_as_long(
     Err(contradiction((setting, Value::Time(value)), "at most as long as", (other, Value::Time(other_value))))
 }
 
+/// A setting that stays what it was when it was built.
+pub(crate) const fn unchangeable(setting: &'static str, reason: &'static str) -> InvalidSetting {
+    InvalidSetting::Unchangeable { setting, reason }
+}
+
 /// Two settings that cannot stand beside each other.
 pub(crate) const fn contradiction(
     (setting, value): (&'static str, Value),
@@ -168,6 +181,9 @@ impl fmt::Display for InvalidSetting {
             }
             Self::Contradiction { setting, value, must_be, other, other_value } => {
                 write!(f, "{setting} is {value}: it must be {must_be} {other}, which is {other_value}")
+            }
+            Self::Unchangeable { setting, reason } => {
+                write!(f, "{setting} cannot be changed while calls go by it: {reason}")
             }
         }
     }

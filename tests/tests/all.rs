@@ -21,6 +21,7 @@ mod line;
 mod line_changes;
 mod ports;
 mod promises;
+mod reconfigure;
 mod refunds;
 mod risks;
 mod server_limits;

@@ -206,6 +206,14 @@ impl<T, C, O> ApiClient<T, C, O> {
         &self.shared.minted
     }
 
+    pub(crate) fn base(&self) -> &Url {
+        &self.shared.base
+    }
+
+    pub(crate) fn endpoints(&self) -> &Endpoints<C, O> {
+        &self.shared.endpoints
+    }
+
     /// The pipeline that calls of this URL go through.
     pub(crate) fn pipeline_of(&self, url: &Url) -> &OnePipeline<C, O> {
         self.shared.endpoints.of(url)

@@ -1,5 +1,5 @@
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use steadfast_core::event::{Event, Observer};
@@ -11,12 +11,15 @@ use url::Url;
 
 use crate::client::target;
 use crate::error::Error;
+use crate::reconfigure::NotReconfigured;
 
 /// The pipeline of each endpoint, and that of all others.
 pub(crate) struct Endpoints<C, O> {
     others: OnePipeline<C, O>,
     /// The longest prefix first.
     by_prefix: Vec<(String, OnePipeline<C, O>)>,
+    /// Held by whoever gives all of them other settings, so that what each accepts it still accepts when its turn has come.
+    reconfiguring: Mutex<()>,
 }
 
 /// A pipeline, and whether it ever sends two attempts at once.
@@ -65,7 +68,41 @@ impl<C: Timer, O: Observer> Endpoints<C, O> {
             by_prefix.push((path, share(pipeline)?));
         }
         by_prefix.sort_by_key(|(path, _)| std::cmp::Reverse(path.len()));
-        Ok(Self { others, by_prefix })
+        Ok(Self { others, by_prefix, reconfiguring: Mutex::new(()) })
+    }
+
+    /// Goes over to other settings: those of all pipelines, or with an error of none.
+    pub(crate) fn reconfigure(
+        &self,
+        base: &Url,
+        others: &Pipeline,
+        endpoints: &[(String, Pipeline)],
+    ) -> Result<(), NotReconfigured> {
+        let _alone = self.reconfiguring.lock().unwrap_or_else(PoisonError::into_inner);
+        let endpoint =
+            |name: &str, reason| NotReconfigured::Endpoint { path: crate::client::without_secrets(name), reason };
+        let mut changes = vec![(None, &self.others, others)];
+        for (name, pipeline) in endpoints {
+            let path = prefix(base, name).unwrap_or_default();
+            let own = self.by_prefix.iter().find(|(prefix, _)| *prefix == path);
+            let (_, own) = own.ok_or_else(|| endpoint(name, "it had no pipeline when the client was built"))?;
+            if changes.iter().any(|(_, other, _)| std::ptr::eq(*other, own)) {
+                return Err(endpoint(name, "it is there twice"));
+            }
+            changes.push((Some(name), own, pipeline));
+        }
+        let is_named = |own| changes.iter().any(|(_, other, _)| std::ptr::eq(*other, own));
+        if let Some((path, _)) = self.by_prefix.iter().find(|(_, own)| !is_named(own)) {
+            return Err(endpoint(path, "it is missing, and calls go through its pipeline"));
+        }
+        let refused = |name: Option<&String>, source| NotReconfigured::Setting { path: name.cloned(), source };
+        for (name, own, to) in &changes {
+            own.shared.with_policies(|pipeline, _| pipeline.accepts(to)).map_err(|error| refused(*name, error))?;
+        }
+        for (name, own, to) in changes {
+            own.shared.reconfigure(to).map_err(|error| refused(name, error))?;
+        }
+        Ok(())
     }
 
     /// A random number, from the seed that jitter is drawn from.

@@ -14,6 +14,7 @@ mod enter;
 mod gate;
 mod limiter;
 mod queue;
+mod reconfigure;
 mod serve;
 mod ticket;
 
@@ -183,9 +184,7 @@ impl<const K: usize> Line<K> {
             return;
         };
         bucket.set_quota(now, quota);
-        // Who can never be served any more leaves the line, and is told so when it asks.
-        let hopeless = self.waiting.remove_above(limit, quota.burst());
-        self.woken.extend(hopeless.into_iter().map(Woken::Wake));
+        self.remove_hopeless(limit, quota);
         self.go_on(now);
     }
 
@@ -201,6 +200,12 @@ impl<const K: usize> Line<K> {
             self.go_on(now);
         }
         Ok(())
+    }
+
+    /// Who can never be served any more leaves the line, and is told so when it asks.
+    fn remove_hopeless(&mut self, limit: usize, quota: Quota) {
+        let hopeless = self.waiting.remove_above(limit, quota.burst());
+        self.woken.extend(hopeless.into_iter().map(Woken::Wake));
     }
 
     /// Settles what was granted with what was used in truth. See [`TokenBucket::commit`].

@@ -6,6 +6,7 @@ use steadfast_core::limits::{Limits, ServerLimits};
 use steadfast_core::outcome::Classified;
 use steadfast_core::pipeline::{Attempt, CallOptions, Pipeline};
 use steadfast_core::run::{CallError, Runner};
+use steadfast_core::settings::InvalidSetting;
 use steadfast_core::share::Share;
 use steadfast_core::time::{BlockingTimer, Clock, Instant, Timer};
 
@@ -101,6 +102,30 @@ impl<T: Clock, O: Observer, const K: usize> SharedPipeline<T, O, K> {
     /// that the breaker was forced open. The observer is told what became of the breaker.
     pub fn with_policies<R>(&self, change: impl FnOnce(&mut Pipeline<Line<K>>, Instant) -> R) -> R {
         self.runner().with_policies(change)
+    }
+}
+
+impl<T: Clock, O: Observer, const K: usize> SharedPipeline<T, O, K> {
+    /// Goes over to the settings of `to`, all of them or with an error none, while calls go through it: debts stay, those
+    /// who wait keep their order and go by the new settings at once, and what runs keeps its timeout and its deadline. See
+    /// [`Pipeline::reconfigure`] for what can be changed.
+    ///
+    /// ```
+    /// # use steadfast_core::pipeline::Pipeline;
+    /// # use steadfast_core::rate_limit::{Quota, TokenBucket};
+    /// # use steadfast_core::time::ManualClock;
+    /// # use steadfast_executor::SharedPipeline;
+    /// # let clock = ManualClock::new();
+    /// let limited = |quota| Pipeline::builder().rate_limit(TokenBucket::new(quota)).build();
+    /// let pipeline = SharedPipeline::new(limited(Quota::per_second(10)?)?, &clock);
+    /// pipeline.reconfigure(&limited(Quota::per_second(100)?)?)?;
+    /// # Ok::<(), steadfast_core::settings::InvalidSetting>(())
+    /// ```
+    ///
+    /// # Errors
+    /// With a setting that cannot be changed, and why.
+    pub fn reconfigure(&self, to: &Pipeline<Limits<K>>) -> Result<(), InvalidSetting> {
+        self.with_policies(|pipeline, now| pipeline.reconfigure(now, to))
     }
 }
 

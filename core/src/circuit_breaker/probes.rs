@@ -20,9 +20,13 @@ impl Probes {
     pub(super) const NONE: Self = Self { expires: [FREE; MOST_PROBES as usize], serials: [0; MOST_PROBES as usize] };
 
     /// When the next place comes back, if none of the first `limit` is free at `now`.
+    ///
+    /// If the limit was lowered, there may be probes beyond it: then nobody joins them before all are back.
     pub(super) fn all_out_until(&self, now: Instant, limit: u8) -> Option<Instant> {
-        let first = self.expires.iter().take(usize::from(limit)).min().copied();
-        first.filter(|first| *first > now)
+        let (allowed, beyond) = self.expires.split_at(usize::from(limit).min(self.expires.len()));
+        let next =
+            if beyond.iter().any(|expires| *expires > now) { self.expires.iter().max() } else { allowed.iter().min() };
+        next.copied().filter(|next| *next > now)
     }
 
     /// Gives the place whose lease ended first, or that was never taken, to the probe of this number.

@@ -1005,3 +1005,52 @@ fn sizes_are_those_of_the_page() {
     let sizes = [size_of::<CircuitBreaker>(), size_of::<super::settings::Settings>(), size_of::<Permit>()];
     assert_eq!(sizes, [200, 72, 16]);
 }
+
+/// The breaker under other settings from this second on.
+fn reconfigured(breaker: &mut CircuitBreaker, at: u64, to: CircuitBreakerBuilder) {
+    breaker.reconfigure(s(at), &to.build().unwrap());
+}
+
+#[test]
+fn under_other_settings_permits_stay_good_and_the_window_stays_known() {
+    for (from, to) in [
+        (Window::Time(secs(30)), Window::Time(secs(30))),
+        (Window::Time(secs(30)), Window::Time(secs(300))),
+        (Window::Calls(20), Window::Calls(20)),
+        (Window::Calls(20), Window::Calls(4)),
+    ] {
+        let rated = |window| builder().without_failure_threshold().minimum_calls(4).window(window);
+        let mut breaker = rated(from).minimum_calls(10).build().unwrap();
+        for _ in 0..3 {
+            assert_eq!(fail(&mut breaker, 1), Recorded::Noted);
+        }
+        let permit = breaker.try_admit(s(1)).unwrap();
+        reconfigured(&mut breaker, 2, rated(to));
+        assert_eq!(breaker.snapshot(s(2)).window, Tally { calls: 3, failures: 3, slow: 0 }, "{from:?} to {to:?}");
+        assert_eq!(breaker.record(s(2), 0, permit, OutcomeKind::Transient), OPENED, "{from:?} to {to:?}");
+    }
+    let mut breaker = builder().window(Window::Calls(20)).minimum_calls(20).build().unwrap();
+    assert_eq!(fail(&mut breaker, 1), Recorded::Noted);
+    reconfigured(&mut breaker, 1, builder());
+    assert_eq!(breaker.snapshot(s(1)).window, Tally::NONE, "of another kind, it begins empty");
+    assert_eq!(fail(&mut breaker, 1), OPENED, "and failures in a row are still in a row");
+}
+
+#[test]
+fn under_fewer_probes_nobody_joins_those_beyond_before_they_are_back() {
+    let settings = |probes| builder().probes(probes).success_threshold(9);
+    let mut breaker = opened(settings(3), 0);
+    let first = breaker.try_admit(s(5)).unwrap();
+    let second = breaker.try_admit(s(6)).unwrap();
+    reconfigured(&mut breaker, 6, settings(1));
+    assert_eq!(breaker.check(s(6)), Err(not_yet(9, Reason::ProbesOut)), "when all are back at the latest");
+    assert_eq!(breaker.record(s(7), 0, first, OutcomeKind::Success), Recorded::Noted, "its permit stays good");
+    assert_eq!(breaker.check(s(7)), Err(not_yet(9, Reason::ProbesOut)));
+    assert_eq!(breaker.record(s(7), 0, second, OutcomeKind::Success), Recorded::Noted);
+    let third = breaker.try_admit(s(7)).unwrap();
+    assert_eq!(breaker.check(s(7)), Err(not_yet(10, Reason::ProbesOut)));
+    reconfigured(&mut breaker, 7, settings(2));
+    assert!(breaker.try_admit(s(7)).is_ok(), "one more, at once");
+    assert_eq!(breaker.record(s(7), 0, third, OutcomeKind::Success), Recorded::Noted);
+    assert_eq!(breaker.snapshot(s(7)).successes, 3);
+}

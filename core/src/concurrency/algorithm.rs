@@ -59,6 +59,15 @@ impl Control {
         }
     }
 
+    pub(super) const fn algorithm(&self) -> Algorithm {
+        match self {
+            Self::Fixed => Algorithm::Fixed,
+            Self::Aimd => Algorithm::Aimd,
+            Self::Vegas(_) => Algorithm::Vegas,
+            Self::Gradient2(_) => Algorithm::Gradient2,
+        }
+    }
+
     /// What the literature calls it.
     pub(super) const fn name(&self) -> &'static str {
         match self {

@@ -37,6 +37,11 @@ impl Slots {
         }
     }
 
+    /// Lets leases be longer from now on, those under way included. A shorter one would take slots from under who has them.
+    pub(super) fn set_lease(&mut self, lease: Duration) {
+        self.lease = cmp::max(self.lease, saturating_nanos(lease));
+    }
+
     pub(super) const fn taken(&self) -> u32 {
         self.current.saturating_add(self.previous)
     }

@@ -22,6 +22,7 @@ mod describe;
 mod diagram;
 mod hedging;
 mod policies;
+mod reconfigure;
 
 extern crate std;
 use std::cell::RefCell;
@@ -459,7 +460,7 @@ fn settings_that_contradict_each_other_are_refused_by_both_names() {
             InvalidSetting::Contradiction { setting, value, other, other_value, .. } => {
                 assert_eq!((setting, value, other, other_value), want);
             }
-            other @ InvalidSetting::OutOfRange { .. } => panic!("{other}"),
+            other @ (InvalidSetting::OutOfRange { .. } | InvalidSetting::Unchangeable { .. }) => panic!("{other}"),
         }
     }
     // Each by as little as can be, and what is not there contradicts nothing.
@@ -485,7 +486,7 @@ fn settings_that_contradict_each_other_are_refused_by_both_names() {
     ] {
         match builder.build().unwrap_err() {
             InvalidSetting::OutOfRange { setting, .. } => assert_eq!(setting, want),
-            other @ InvalidSetting::Contradiction { .. } => panic!("{other}"),
+            other @ (InvalidSetting::Contradiction { .. } | InvalidSetting::Unchangeable { .. }) => panic!("{other}"),
         }
     }
 }

@@ -85,6 +85,7 @@ mod in_flight;
 mod kind;
 mod quota;
 mod ratio;
+mod reconfigure;
 #[cfg(test)]
 mod tests;
 mod throttle;

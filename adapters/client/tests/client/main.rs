@@ -7,6 +7,7 @@ mod events;
 mod forms;
 mod lifecycle;
 mod pages;
+mod reconfigure;
 mod redirects;
 mod script;
 mod secrets;

@@ -30,7 +30,7 @@ pub struct AdaptiveBuilder {
 pub(super) struct Adaptive {
     multiplier_percent: u32,
     /// Requests, and how many of them were accepted: both by when they were asked for, so that they leave together.
-    window: Window,
+    pub(super) window: Window,
 }
 
 impl AdaptiveBuilder {
@@ -62,6 +62,12 @@ impl AdaptiveBuilder {
             }
             Err(error) => Err(error),
         }
+    }
+}
+
+impl Adaptive {
+    pub(super) const fn reconfigure(&mut self, to: &Self) {
+        self.multiplier_percent = to.multiplier_percent;
     }
 }
 

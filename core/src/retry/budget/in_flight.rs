@@ -34,7 +34,7 @@ pub(super) struct InFlight {
     percent: u32,
     min_retries: u32,
     /// Attempts under way, and how many of them are retries, by when they were begun.
-    window: Window,
+    pub(super) window: Window,
 }
 
 impl InFlightBuilder {
@@ -117,6 +117,10 @@ impl Spend for InFlight {
 }
 
 impl InFlight {
+    pub(super) const fn reconfigure(&mut self, to: &Self) {
+        (self.percent, self.min_retries) = (to.percent, to.min_retries);
+    }
+
     /// An attempt is no longer under way, however that came.
     fn end(&mut self, now: Instant, Charge { at, paid }: Charge) {
         if let Some(tally) = self.window.then(now, at) {

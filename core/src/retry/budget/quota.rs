@@ -167,6 +167,12 @@ impl Spend for Quota {
 }
 
 impl Quota {
+    pub(super) fn reconfigure(&mut self, to: &Self) {
+        let spent = self.settings.capacity - self.tokens;
+        self.settings = to.settings;
+        self.tokens = self.settings.capacity.saturating_sub(spent);
+    }
+
     fn add(&mut self, tokens: u32) {
         self.tokens = cmp::min(self.settings.capacity, self.tokens.saturating_add(tokens));
     }

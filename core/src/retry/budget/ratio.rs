@@ -35,7 +35,7 @@ pub struct RatioBuilder {
 pub(super) struct Ratio {
     percent: u32,
     /// Successes, and the retries that they paid for.
-    window: Window,
+    pub(super) window: Window,
     reserve: Reserve,
 }
 
@@ -78,6 +78,15 @@ impl RatioBuilder {
         let reserve = Reserve { size: reserve, every, spent: 0, since: Instant::EPOCH };
         let ratio = Ratio { percent, window: Window::new(window), reserve };
         Budget { kind: Kind::Ratio(ratio), does: &const { Does::of::<Ratio>() } }
+    }
+}
+
+impl Ratio {
+    pub(super) fn reconfigure(&mut self, now: Instant, to: &Self) {
+        self.percent = to.percent;
+        // What has come back until now has done so at the old pace.
+        self.reserve.refill(now);
+        (self.reserve.size, self.reserve.every) = (to.reserve.size, to.reserve.every);
     }
 }
 

@@ -467,3 +467,45 @@ fn sizes_are_what_they_are() {
     assert!(size_of::<Budget>() <= 160, "{}", size_of::<Budget>());
     assert_eq!(size_of::<Charge>(), 16);
 }
+
+/// Spends all, waits, and goes over to other settings: how many are paid for then?
+#[test]
+fn what_was_spent_stays_spent_under_other_settings() {
+    let none = |budget: &mut Budget| assert_eq!(paid(budget, s(100), Cause::Transient).len(), 0);
+    for (from, to, want) in [
+        (Budget::ratio().build(), Budget::ratio().reserve(5, secs(60)).build(), 3),
+        (Budget::ratio().build(), Budget::ratio().reserve(1, secs(60)).build(), 0),
+        // Ten successes: two are paid for of each, and two have been spent.
+        (Budget::ratio().reserve(0, secs(1)).build(), Budget::ratio().percent(50).reserve(0, secs(1)).build(), 3),
+        (Budget::quota().capacity(28).build(), Budget::quota().capacity(56).build(), 2),
+        (Budget::quota().capacity(28).build(), Budget::quota().capacity(14).build(), 0),
+        (Budget::in_flight().build(), Budget::in_flight().min_retries(5).build(), 2),
+    ] {
+        let (mut budget, to) = (from.unwrap(), to.unwrap());
+        if to.to_string().contains("50 % of the successes") {
+            calls(&mut budget, s(100), 10, Success);
+        }
+        let spent = paid(&mut budget, s(100), Cause::Transient);
+        none(&mut budget);
+        budget.accepts(&to).unwrap();
+        budget.reconfigure(s(100), &to);
+        let what = to.to_string();
+        assert_eq!(
+            (budget.to_string(), count(&mut budget, s(100))),
+            (what.clone(), want),
+            "{what}, {} spent",
+            spent.len()
+        );
+    }
+}
+
+#[test]
+fn a_throttle_has_lost_what_it_has_lost() {
+    let throttle = |tokens| Budget::throttle().max_tokens(tokens).build().unwrap();
+    let mut budget = throttle(10);
+    calls(&mut budget, s(0), 4, Transient);
+    budget.reconfigure(s(0), &throttle(8)); // 4 of 8 are left, which is not more than half.
+    assert_eq!(count(&mut budget, s(0)), 0);
+    budget.reconfigure(s(0), &throttle(9));
+    assert_eq!(count(&mut budget, s(0)), 1000);
+}

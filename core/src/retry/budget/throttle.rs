@@ -66,6 +66,14 @@ impl ThrottleBuilder {
     }
 }
 
+impl Throttle {
+    pub(super) const fn reconfigure(&mut self, to: &Self) {
+        let lost = self.max - self.tokens;
+        (self.max, self.gain) = (to.max, to.gain);
+        self.tokens = self.max.saturating_sub(lost);
+    }
+}
+
 impl fmt::Display for Throttle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (max, gain) = (self.max / TOKEN, self.gain);
