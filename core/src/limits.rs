@@ -303,12 +303,14 @@ impl<const K: usize> Limits<K> {
         rates.ready_at_after(now, tokens)
     }
 
-    /// Tells how the attempt ended that had the grant: its slot is free.
-    pub fn finish_grant(&mut self, now: Instant, grant: Grant<K>, outcome: OutcomeKind) -> Learned {
-        let concurrency = match (grant.permit, &mut self.concurrency) {
+    /// Tells how the attempt ended that had the grant: its slot is free. Its tokens are spent, and can still be
+    /// [settled](Self::settle).
+    pub fn finish_grant(&mut self, now: Instant, grant: &mut Grant<K>, outcome: OutcomeKind) -> Learned {
+        let concurrency = match (grant.permit.take(), &mut self.concurrency) {
             (Some(permit), Some(limit)) => limit.record(now, permit, outcome),
             _ => Recorded::Noted,
         };
+        grant.paced = false;
         let pace = self.adaptive_rate.as_mut().and_then(|rate| rate.record(now, 1, outcome));
         Learned { concurrency, pace }
     }

@@ -131,7 +131,30 @@ where
         let (sleep, only) = (pin!(None), pin!(None));
         let mut driver = Driver::<S, T, O, L, Unhedged>::new(self.pipeline, self.timer, self.observer, options);
         let lanes = &mut [Lane::new(only)];
-        drive(&mut driver, Lanes(lanes), sleep, entropy, classify, attempt).await
+        drive(&mut driver, Lanes(lanes), sleep, entropy, classify, attempt, |_| ()).await
+    }
+
+    /// The same, and the ticket of the attempt that succeeded is left in `ticket`: for whoever learns later what it weighed in
+    /// truth, and [commits](Limiter::commit) that. See [`CallOptions::with_weight`].
+    ///
+    /// # Errors
+    /// As [`call`](Self::call). What failed attempts were said to weigh stays spent.
+    pub async fn call_unsettled<R, F, V>(
+        self,
+        options: CallOptions,
+        entropy: impl FnMut() -> u64,
+        classify: impl Fn(&R) -> V,
+        attempt: impl FnMut(Attempt) -> F,
+        ticket: &mut Option<L::Ticket>,
+    ) -> Result<R, CallError<R>>
+    where
+        F: Future<Output = R>,
+        V: Classified,
+    {
+        let (sleep, only) = (pin!(None), pin!(None));
+        let mut driver = Driver::<S, T, O, L, Unhedged>::new(self.pipeline, self.timer, self.observer, options);
+        let lanes = &mut [Lane::new(only)];
+        drive(&mut driver, Lanes(lanes), sleep, entropy, classify, attempt, |won| *ticket = won).await
     }
 
     /// The same, and while an attempt takes long, the pipeline's hedge may send another beside it. Whichever is answered
@@ -155,7 +178,30 @@ where
         let (sleep, one, other) = (pin!(None), pin!(None), pin!(None));
         let mut driver = Driver::<S, T, O, L, Hedged>::new(self.pipeline, self.timer, self.observer, options);
         let lanes = &mut [Lane::new(one), Lane::new(other)];
-        drive(&mut driver, Lanes(lanes), sleep, entropy, classify, attempt).await
+        drive(&mut driver, Lanes(lanes), sleep, entropy, classify, attempt, |_| ()).await
+    }
+
+    /// The same, and the ticket of the attempt that was answered first is left in `ticket`, as by
+    /// [`call_unsettled`](Self::call_unsettled).
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    pub async fn call_hedged_unsettled<R, F, V>(
+        self,
+        options: CallOptions,
+        entropy: impl FnMut() -> u64,
+        classify: impl Fn(&R) -> V,
+        attempt: impl FnMut(Attempt) -> F,
+        ticket: &mut Option<L::Ticket>,
+    ) -> Result<R, CallError<R>>
+    where
+        F: Future<Output = R>,
+        V: Classified,
+    {
+        let (sleep, one, other) = (pin!(None), pin!(None), pin!(None));
+        let mut driver = Driver::<S, T, O, L, Hedged>::new(self.pipeline, self.timer, self.observer, options);
+        let lanes = &mut [Lane::new(one), Lane::new(other)];
+        drive(&mut driver, Lanes(lanes), sleep, entropy, classify, attempt, |won| *ticket = won).await
     }
 }
 
@@ -170,6 +216,7 @@ fn drive<S, T, O, L, H, R, F, V>(
     mut entropy: impl FnMut() -> u64,
     classify: impl Fn(&R) -> V,
     mut attempt: impl FnMut(Attempt) -> F,
+    mut keep: impl FnMut(Option<L::Ticket>),
 ) -> impl Future<Output = Result<R, CallError<R>>>
 where
     S: Share<State = Pipeline<L>>,
@@ -195,8 +242,9 @@ where
                     // The losers go first: their slots are not free while they run.
                     lanes.iter_mut().for_each(Lane::clear);
                 }
-                driver.finish(entropy(), made, &classified);
+                let ticket = driver.finish(entropy(), made, &classified);
                 if outcome.is_success() {
+                    keep(ticket);
                     return Poll::Ready(Ok(returned));
                 }
                 last = LastAttempt::Returned(returned);

@@ -459,9 +459,9 @@ fn a_limit_grows_for_those_who_only_asked() {
     let mut limits = Limits::from(bucket(1)).with_concurrency_limit(slots);
     for round in 0..8 {
         let now = ms(round * 1_000);
-        let grant = limits.try_take(now, [1]).expect("a token a second is there");
+        let mut grant = limits.try_take(now, [1]).expect("a token a second is there");
         assert!(limits.try_take(now, [1]).is_err(), "and no other");
-        limits.finish_grant(now + millis(10), grant, OutcomeKind::Success);
+        limits.finish_grant(now + millis(10), &mut grant, OutcomeKind::Success);
     }
     assert_eq!(limits.concurrency_limit().unwrap().limit(), 4, "never more than one was in flight, of four");
 }

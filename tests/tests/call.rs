@@ -325,8 +325,8 @@ fn an_abandoned_call_leaves_bucket_and_breaker_as_they_were() {
             assert_eq!(matches!(step, Step::Start(_)), !matches!(stage, Stage::InLine));
         }
         match stage {
-            Stage::BackingOff => call.finish(ms(0), 0, 1, Outcome::transient(), &mut pipeline, &mut events),
-            Stage::Ended => call.finish(ms(0), 0, 1, Outcome::success(), &mut pipeline, &mut events),
+            Stage::BackingOff => drop(call.finish(ms(0), 0, 1, Outcome::transient(), &mut pipeline, &mut events)),
+            Stage::Ended => drop(call.finish(ms(0), 0, 1, Outcome::success(), &mut pipeline, &mut events)),
             Stage::NeverPolled | Stage::InLine | Stage::Running => {}
         }
         call.abandon(ms(0), &mut pipeline, &mut events);

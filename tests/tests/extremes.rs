@@ -143,7 +143,7 @@ proptest! {
             match i % 7 {
                 6 => call.abandon(now, &mut pipeline, &mut events),
                 5 => call.time_out(now, entropy, call.attempts(), &mut pipeline, &mut events),
-                _ => call.finish(now, entropy, call.attempts(), outcome, &mut pipeline, &mut events),
+                _ => drop(call.finish(now, entropy, call.attempts(), outcome, &mut pipeline, &mut events)),
             }
             events.report(now, &());
         }

@@ -15,6 +15,7 @@ use steadfast_http::redirect::Next;
 use url::Url;
 
 use crate::answer::{Answer, Head};
+use crate::any_pipeline::AnySpent;
 use crate::body::{Payload, RequestBody};
 use crate::client::ApiClient;
 use crate::error::{Error, Failure, Named};
@@ -89,16 +90,17 @@ impl<'a, T: Transport, C: Timer, O: Observer> Call<'a, T, C, O> {
     }
 
     /// Makes the call: reads so much of the last response as is wanted.
-    pub(crate) async fn make(mut self) -> Result<Called<T::Body>, Error> {
+    pub(crate) async fn make(mut self) -> Result<Called<T::Body, C, O>, Error> {
         let flight = self.client.in_flight().enter();
         let result = flight.run(self.go(&flight)).await;
         let elapsed = self.elapsed();
         let (target, attempts) = (self.named(), self.attempts.load(Ordering::Relaxed));
         match result {
-            Ok(Ok(tried)) => {
+            Ok(Ok((tried, spent))) => {
                 let (started, patience, redirects) = (self.started, self.patience, self.journey.redirects());
                 Ok(Called {
                     tried: Tried { number: attempts, ..tried },
+                    spent,
                     target,
                     started,
                     elapsed,
@@ -114,27 +116,28 @@ impl<'a, T: Transport, C: Timer, O: Observer> Call<'a, T, C, O> {
     }
 
     /// One request after the other, until one is answered with something else than a redirect that is followed.
-    async fn go(&mut self, flight: &Flight) -> Result<Tried<T::Body>, Error> {
+    #[allow(clippy::type_complexity)] // What came of it, and what it took of the limits.
+    async fn go(&mut self, flight: &Flight) -> Result<(Tried<T::Body>, Option<AnySpent<C, O>>), Error> {
         loop {
-            let tried = match self.request(flight).await? {
-                Ok(tried) => tried,
+            let (tried, spent) = match self.request(flight).await? {
+                Ok((tried, spent)) => (tried, Some(spent)),
                 Err(CallError { last: LastAttempt::Returned(tried), .. })
                     if self.overrides.any_status && tried.answer.is_whole() =>
                 {
-                    return Ok(tried);
+                    return Ok((tried, None));
                 }
                 Err(error) => {
                     let (attempts, elapsed) = (self.attempts.load(Ordering::Relaxed), self.elapsed());
                     return Err(Error::of_call(self.named(), CallError { attempts, elapsed, ..error }));
                 }
             };
-            let Answer::Whole { head, .. } = &tried.answer else { return Ok(tried) };
+            let Answer::Whole { head, .. } = &tried.answer else { return Ok((tried, spent)) };
             if !head.status.is_redirection() || head.status == http::StatusCode::NOT_MODIFIED {
-                return Ok(tried);
+                return Ok((tried, spent));
             }
             if let Err(reason) = self.follow(head, tried.is_spent).await {
                 if self.overrides.any_status {
-                    return Ok(tried);
+                    return Ok((tried, spent));
                 }
                 let (_, head, body) = tried.answer.into_parts();
                 let (target, elapsed) = (self.named(), self.elapsed());
@@ -148,7 +151,10 @@ impl<'a, T: Transport, C: Timer, O: Observer> Call<'a, T, C, O> {
 
     /// One request through the whole pipeline, as often as that allows.
     #[allow(clippy::type_complexity)] // Why there is no request at all, or what came of it.
-    async fn request(&mut self, flight: &Flight) -> Result<Result<Tried<T::Body>, CallError<Tried<T::Body>>>, Error> {
+    async fn request(
+        &mut self,
+        flight: &Flight,
+    ) -> Result<Result<(Tried<T::Body>, AnySpent<C, O>), CallError<Tried<T::Body>>>, Error> {
         let uri = uri(&self.journey.url)?;
         let mut options = self.overrides.options(self.idempotency());
         if self.journey.redirects() > 0 {
@@ -233,7 +239,7 @@ impl<'a, T: Transport, C: Timer, O: Observer> Call<'a, T, C, O> {
     fn deadline(&self) -> Instant {
         let options = self.overrides.options(Idempotency::NotIdempotent);
         let pipeline = self.client.pipeline_of(self.journey.began().1);
-        pipeline.shared.with_policies(|pipeline, _| pipeline.deadline_of(self.started, &options))
+        pipeline.shared.deadline_of(self.started, &options)
     }
 
     fn elapsed(&self) -> Duration {

@@ -3,12 +3,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use steadfast_core::event::{Event, Observer};
-use steadfast_core::limits::ServerLimits;
+use steadfast_core::limits::{Limits, ServerLimits};
 use steadfast_core::pipeline::Pipeline;
 use steadfast_core::time::{Clock, Instant, Timer};
 use steadfast_executor::SharedPipeline;
 use url::Url;
 
+use crate::any_pipeline::{AnyPipeline, AnyShared, Kind};
 use crate::client::target;
 use crate::error::Error;
 use crate::reconfigure::NotReconfigured;
@@ -24,8 +25,40 @@ pub(crate) struct Endpoints<C, O> {
 
 /// A pipeline, and whether it ever sends two attempts at once.
 pub(crate) struct OnePipeline<C, O> {
-    pub(crate) shared: SharedPipeline<Common<C>, Common<O>>,
+    pub(crate) shared: AnyShared<C, O>,
     pub(crate) hedges: bool,
+}
+
+/// What pipelines are shared with.
+struct SetUp<'a, C, O> {
+    timer: &'a Common<C>,
+    observer: &'a Common<O>,
+    /// Of the next.
+    seed: Option<u64>,
+    longest_hold: Duration,
+}
+
+impl<C: Timer, O: Observer> SetUp<'_, C, O> {
+    fn share<const K: usize>(
+        &mut self,
+        pipeline: Pipeline<Limits<K>>,
+    ) -> Result<SharedPipeline<Common<C>, Common<O>, K>, Error> {
+        let shared = match &mut self.seed {
+            Some(seed) => {
+                *seed = seed.wrapping_add(1);
+                SharedPipeline::with_seed(pipeline, self.timer.clone(), seed.wrapping_sub(1))
+            }
+            None => SharedPipeline::new(pipeline, self.timer.clone()),
+        };
+        Ok(shared.with_server_limits(self.server_limits()?).with_observer(self.observer.clone()))
+    }
+
+    fn server_limits(&self) -> Result<ServerLimits, Error> {
+        ServerLimits::new().with_longest_hold(self.longest_hold).map_err(|error| {
+            let (value, reason) = (format!("{:?}", self.longest_hold), error.to_string());
+            Error::InvalidRequest { field: "longest_hold", value, reason }
+        })
+    }
 }
 
 impl<C: Timer, O: Observer> Endpoints<C, O> {
@@ -35,27 +68,18 @@ impl<C: Timer, O: Observer> Endpoints<C, O> {
         timer: &Common<C>,
         observer: &Common<O>,
         (seed, longest_hold): (Option<u64>, Duration),
-        others: Pipeline,
-        endpoints: Vec<(String, Pipeline)>,
+        others: AnyPipeline,
+        endpoints: Vec<(String, AnyPipeline)>,
     ) -> Result<Self, Error> {
-        let mut seed = seed;
-        let server_limits = || {
-            let limits = ServerLimits::new().with_longest_hold(longest_hold);
-            limits.map_err(|error| {
-                let (value, reason) = (format!("{longest_hold:?}"), error.to_string());
-                Error::InvalidRequest { field: "longest_hold", value, reason }
-            })
-        };
-        let mut share = |pipeline: Pipeline| -> Result<_, Error> {
-            let hedges = pipeline.hedge().is_some();
-            let shared = match &mut seed {
-                Some(seed) => {
-                    *seed = seed.wrapping_add(1);
-                    SharedPipeline::with_seed(pipeline, timer.clone(), seed.wrapping_sub(1))
-                }
-                None => SharedPipeline::new(pipeline, timer.clone()),
+        let mut set_up = SetUp { timer, observer, seed, longest_hold };
+        let mut share = |pipeline: AnyPipeline| -> Result<_, Error> {
+            let hedges = pipeline.hedges();
+            let shared = match pipeline.0 {
+                Kind::One(pipeline) => AnyShared::One(set_up.share(pipeline)?),
+                Kind::Two(pipeline) => AnyShared::Two(set_up.share(pipeline)?),
+                Kind::Three(pipeline) => AnyShared::Three(set_up.share(pipeline)?),
+                Kind::Four(pipeline) => AnyShared::Four(set_up.share(pipeline)?),
             };
-            let shared = shared.with_server_limits(server_limits()?).with_observer(observer.clone());
             Ok(OnePipeline { shared, hedges })
         };
         let others = share(others)?;

@@ -11,6 +11,7 @@ use steadfast_core::event::Observer;
 use steadfast_core::outcome::Idempotency;
 use steadfast_core::time::{Instant, Timer};
 
+use crate::any_pipeline::AnySpent;
 use crate::error::Error;
 use crate::request::RequestBuilder;
 use crate::streaming::StreamingResponse;
@@ -110,6 +111,8 @@ pub struct EventStream<'a, T: Transport, C: Timer, O> {
     fruitless: u32,
     delay: Duration,
     state: State<T, C, O>,
+    /// What the last connection took of the limits, until that is settled.
+    spent: Option<AnySpent<C, O>>,
 }
 
 enum State<T: Transport, C: Timer, O> {
@@ -132,8 +135,8 @@ impl<'a, T: Transport, C: Timer, O: Observer> EventStream<'a, T, C, O> {
         };
         let resumes = request.idempotency_by_now() == Idempotency::Idempotent;
         let (parser, backoff) = (EventParser::new(), Backoff::default());
-        let (fruitless, delay, max_event) = (0, Duration::ZERO, None);
-        Self { request, resumes, max_event, parser, retry: RETRY, backoff, fruitless, delay, state }
+        let (fruitless, delay, max_event, spent) = (0, Duration::ZERO, None, None);
+        Self { request, resumes, max_event, parser, retry: RETRY, backoff, fruitless, delay, state, spent }
     }
 
     /// How many bytes an event's data may have, and a line. Default: 1 MiB.
@@ -152,6 +155,16 @@ impl<'a, T: Transport, C: Timer, O: Observer> EventStream<'a, T, C, O> {
     pub fn after(self, last_event_id: &str) -> Self {
         let parser = self.parser.with_last_event_id(last_event_id);
         Self { parser, ..self }
+    }
+
+    /// Settles with what the call weighed in truth, where an event says so, as [`cost`](crate::RequestBuilder::cost) does for a
+    /// response that is read whole: before the end, or after it. Once; a second time changes nothing.
+    ///
+    /// Each connection is a call, and has its own weight. Dropped without, it has cost that.
+    pub fn settle(&mut self, cost: u32) {
+        if let Some(spent) = self.spent.take() {
+            spent.commit(cost);
+        }
     }
 
     /// The id of the last event that had one; empty if none had.
@@ -248,7 +261,10 @@ impl<'a, T: Transport, C: Timer, O: Observer> EventStream<'a, T, C, O> {
             }
         }
         let response = match request.send_endless().await {
-            Ok(response) => response,
+            Ok(mut response) => {
+                self.spent = response.spent.take();
+                response
+            }
             Err(error) => {
                 if self.resumes && error.is_retryable() {
                     self.cut_off();

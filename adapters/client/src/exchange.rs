@@ -16,6 +16,7 @@ use steadfast_executor::Flight;
 use url::Url;
 
 use crate::answer::{Answer, Head, is_success};
+use crate::any_pipeline::AnySpent;
 use crate::auth::Auth;
 use crate::body::{RequestBody, Sent};
 use crate::client::ApiClient;
@@ -48,8 +49,10 @@ pub(crate) enum Extent {
 }
 
 /// What a call brought, and what is told of it.
-pub(crate) struct Called<B> {
+pub(crate) struct Called<B, C, O> {
     pub(crate) tried: Tried<B>,
+    /// What it took of the limits, if it succeeded.
+    pub(crate) spent: Option<AnySpent<C, O>>,
     pub(crate) target: Named,
     pub(crate) started: Instant,
     pub(crate) elapsed: Duration,

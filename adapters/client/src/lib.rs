@@ -48,11 +48,13 @@
 //! not at all.
 
 mod answer;
+mod any_pipeline;
 mod auth;
 mod body;
 mod call;
 mod client;
 mod clock;
+mod cost;
 mod endpoints;
 mod error;
 mod events;
@@ -72,6 +74,7 @@ mod response;
 mod streaming;
 mod transport;
 
+pub use any_pipeline::AnyPipeline;
 pub use auth::{Auth, ClientCredentials, Sign, TokenError};
 pub use body::RequestBody;
 pub use client::{ApiClient, ApiClientBuilder};

@@ -4,6 +4,7 @@ use std::time::Duration;
 use steadfast_core::outcome::Idempotency;
 use steadfast_core::pipeline::CallOptions;
 
+use crate::cost::Cost;
 use crate::minted::IdempotencyKeys;
 use crate::redirect::Redirects;
 use crate::request::RequestBuilder;
@@ -22,6 +23,7 @@ pub(crate) struct Overrides {
     pub(crate) key: Key,
     /// Whether a response with any status is what was asked for.
     pub(crate) any_status: bool,
+    pub(crate) cost: Option<Cost>,
 }
 
 /// Whether a key is minted for a call.
@@ -45,6 +47,7 @@ impl Overrides {
             redirects: None,
             key: Key::AsTheClientSays,
             any_status: false,
+            cost: None,
         }
     }
 
@@ -74,6 +77,7 @@ impl Overrides {
 /// | `read_timeout` | the client's | zero waits for nothing |
 /// | `max_attempts` | the pipeline's | at most the pipeline's; 0 counts as 1 |
 /// | `weight` | 1 token | at least 1 |
+/// | `cost` | its weight | 0 and more |
 /// | `priority` | 0, the lowest | 0 to 255 |
 /// | `idempotency` | by method and headers (RFC 9110 §9.2.2) | |
 /// | `idempotency_key` | as the client says | |

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::time::Duration;
 
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method};
@@ -12,7 +13,7 @@ use crate::answer::Answer;
 use crate::body::{Payload, RequestBody};
 use crate::call::{Call, idempotency_of, show};
 use crate::client::ApiClient;
-use crate::error::Error;
+use crate::error::{Error, Named};
 use crate::events::EventStream;
 use crate::exchange::{Called, Extent, Tried};
 use crate::guard::Guarded;
@@ -206,9 +207,7 @@ impl<'a, T: Transport, C: Timer, O: Observer> RequestBuilder<'a, T, C, O> {
     /// # Errors
     /// If no attempt brought a response with a status that means success (2xx). See [`Error`].
     pub async fn send(self) -> Result<Response, Error> {
-        let Called { tried, target, elapsed, redirects, url, .. } = self.call(Extent::Whole).await?;
-        let response = Response::of(tried.answer, target, tried.number, elapsed)?;
-        Ok(Response { redirects, url: Some(url), ..response })
+        self.whole(Response::of).await
     }
 
     /// The same, and whatever the status of the last response, it is no error: an API may say with a 409 what it was asked for.
@@ -221,9 +220,7 @@ impl<'a, T: Transport, C: Timer, O: Observer> RequestBuilder<'a, T, C, O> {
     /// If the last attempt brought no whole response, or the call was refused before its first.
     pub async fn send_raw(mut self) -> Result<Response, Error> {
         self.overrides.any_status = true;
-        let Called { tried, target, elapsed, redirects, url, .. } = self.call(Extent::Whole).await?;
-        let response = Response::of_any_status(tried.answer, target, tried.number, elapsed)?;
-        Ok(Response { redirects, url: Some(url), ..response })
+        self.whole(Response::of_any_status).await
     }
 
     /// The same, up to the head of the response: its body is still to come, and need not fit in memory.
@@ -266,14 +263,30 @@ impl<'a, T: Transport, C: Timer, O: Observer> RequestBuilder<'a, T, C, O> {
         self.streaming(Extent::HeadOfEndless).await
     }
 
+    async fn whole(
+        self,
+        read: impl FnOnce(Answer, Named, u32, Duration) -> Result<Response, Error>,
+    ) -> Result<Response, Error> {
+        let cost = self.overrides.cost.clone();
+        let Called { tried, spent, target, elapsed, redirects, url, .. } = self.call(Extent::Whole).await?;
+        let response = Response { redirects, url: Some(url), ..read(tried.answer, target, tried.number, elapsed)? };
+        if let (Some(cost), Some(spent)) = (cost, spent) {
+            cost.settle(&response, spent);
+        }
+        Ok(response)
+    }
+
     async fn streaming(self, extent: Extent) -> Result<StreamingResponse<T, C, O>, Error> {
         let client = self.client.clone();
-        let Called { tried, target, started, elapsed, patience, flight, .. } = self.call(extent).await?;
+        let Called { tried, spent, target, started, elapsed, patience, flight, .. } = self.call(extent).await?;
         let Tried { number, answer, body, .. } = tried;
         match (answer, body) {
             (Answer::Whole { head, .. }, Some(body)) => {
                 let body = Guarded::new(Box::into_pin(body), patience);
-                Ok(StreamingResponse::new(client, Some((body, flight)), head, target, number, started, elapsed))
+                let mut response =
+                    StreamingResponse::new(client, Some((body, flight)), head, target, number, started, elapsed);
+                response.spent = spent;
+                Ok(response)
             }
             // A redirect, which the policies find nothing wrong with.
             (answer, _) => match Response::of(answer, target, number, elapsed) {
@@ -285,7 +298,7 @@ impl<'a, T: Transport, C: Timer, O: Observer> RequestBuilder<'a, T, C, O> {
         }
     }
 
-    async fn call(self, extent: Extent) -> Result<Called<T::Body>, Error> {
+    async fn call(self, extent: Extent) -> Result<Called<T::Body, C, O>, Error> {
         let Self { client, method, target, headers, payload, overrides } = self;
         let journey = Journey::new(method, target?);
         Call::new(client, journey, headers, payload, overrides, extent).make().await

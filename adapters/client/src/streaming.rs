@@ -14,6 +14,7 @@ use steadfast_core::time::{Instant, Timer};
 use steadfast_executor::{Flight, ShutDown};
 
 use crate::answer::Head;
+use crate::any_pipeline::AnySpent;
 use crate::client::ApiClient;
 use crate::error::{Error, Failure, Named};
 use crate::guard::{Broke, Guarded};
@@ -77,6 +78,8 @@ pub struct StreamingResponse<T: Transport, C: Timer, O> {
     attempts: u32,
     started: Instant,
     elapsed: Duration,
+    /// What the call took of the limits, until that is settled.
+    pub(crate) spent: Option<AnySpent<C, O>>,
 }
 
 type Guards<T, C> = Guarded<Box<<T as Transport>::Body>, C>;
@@ -106,7 +109,7 @@ impl<T: Transport, C: Timer, O: Observer> StreamingResponse<T, C, O> {
             let watched = Arc::clone(&flight);
             Open { body, flight, stopped: Box::pin(async move { watched.until_stopped().await }) }
         });
-        Self { client, open, head, target, attempts, started, elapsed }
+        Self { client, open, head, target, attempts, started, elapsed, spent: None }
     }
 
     /// The status code.
@@ -138,6 +141,16 @@ impl<T: Transport, C: Timer, O: Observer> StreamingResponse<T, C, O> {
     /// - [`Error::Cancelled`], if the client is shut down, and has no patience left.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
         self.next().await.transpose()
+    }
+
+    /// Settles with what the call weighed in truth, as [`cost`](crate::RequestBuilder::cost) does for a response that is read
+    /// whole: of the body so far, or after its end. Once; a second time changes nothing.
+    ///
+    /// Dropped without, the call has cost its weight.
+    pub fn settle(&mut self, cost: u32) {
+        if let Some(spent) = self.spent.take() {
+            spent.commit(cost);
+        }
     }
 
     /// The call so far, for an error about its response.

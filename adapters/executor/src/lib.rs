@@ -49,6 +49,7 @@ mod pipeline;
 mod queue;
 mod rate_limit;
 mod run;
+mod spent;
 mod thread;
 
 pub use concurrency::{ConcurrencyLimit, NoSlot, Slot};
@@ -61,6 +62,7 @@ pub use pipeline::SharedPipeline;
 pub use queue::{Left, NotAccepted, Stats, WorkQueue, Worked};
 pub use rate_limit::{Held, RateLimit};
 pub use run::Retryable;
+pub use spent::Spent;
 pub use thread::ThreadTimer;
 
 /// What threads share is tried under every interleaving by the models in `tests/loom`, with loom's locks for these.

@@ -1,4 +1,5 @@
 use std::future::Future;
+use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use steadfast_core::event::Observer;
@@ -12,6 +13,7 @@ use steadfast_core::time::{BlockingTimer, Clock, Instant, Timer};
 
 use crate::line::Line;
 use crate::lock;
+use crate::spent::Spent;
 use crate::sync::{Arc, Mutex};
 
 /// A pipeline that many tasks make calls through.
@@ -38,7 +40,7 @@ use crate::sync::{Arc, Mutex};
 /// Clones share the policies. Calls that wait for limits stand in a [`Line`].
 #[derive(Debug)]
 pub struct SharedPipeline<T, O = (), const K: usize = 1> {
-    policies: Arc<Policies<K>>,
+    lent: Lent<K>,
     timer: T,
     observer: O,
 }
@@ -52,9 +54,101 @@ pub(crate) struct Policies<const K: usize> {
     sessions: AtomicUsize,
 }
 
+/// The policies as calls see them: with the limits that all share, or with others in their place.
+#[derive(Debug)]
+pub(crate) struct Lent<const K: usize> {
+    policies: Arc<Policies<K>>,
+    own: Option<Arc<Mutex<Line<K>>>>,
+}
+
 impl<T: Clone, O: Clone, const K: usize> Clone for SharedPipeline<T, O, K> {
     fn clone(&self) -> Self {
-        Self { policies: Arc::clone(&self.policies), timer: self.timer.clone(), observer: self.observer.clone() }
+        self.with_own(self.lent.own.clone())
+    }
+}
+
+impl<T: Clone, O: Clone, const K: usize> SharedPipeline<T, O, K> {
+    /// The same pipeline with other limits: retries and hedges, their budget and the circuit breaker are shared with this
+    /// one, and limits with none but clones of what this returns.
+    ///
+    /// What servers tell of their limits holds back whoever shares the line that it was told to.
+    #[must_use]
+    pub fn with_line(&self, line: Line<K>) -> Self {
+        self.with_own(Some(Arc::new(Mutex::new(line))))
+    }
+
+    /// The same with limits that others have as well.
+    pub(crate) fn with_own(&self, own: Option<Arc<Mutex<Line<K>>>>) -> Self {
+        let lent = Lent { policies: Arc::clone(&self.lent.policies), own };
+        Self { lent, timer: self.timer.clone(), observer: self.observer.clone() }
+    }
+
+    /// Makes one call, and returns with its result what it took of the limits, to be settled when it is known what it weighed
+    /// in truth.
+    ///
+    /// ```
+    /// use std::num::NonZeroU32;
+    /// use steadfast_core::outcome::Outcome;
+    /// use steadfast_core::pipeline::{CallOptions, Pipeline};
+    /// use steadfast_core::rate_limit::{Quota, TokenBucket};
+    /// use steadfast_core::time::ManualClock;
+    /// use steadfast_executor::SharedPipeline;
+    ///
+    /// let clock = ManualClock::new(); // Or the timer of your runtime.
+    /// let limit = TokenBucket::new(Quota::per_minute(1_000)?.with_burst(1_000)?);
+    /// let pipeline = SharedPipeline::new(Pipeline::builder().rate_limit(limit).build()?, &clock);
+    ///
+    /// let options = CallOptions::idempotent().with_weight(NonZeroU32::new(800).expect("it is not zero"));
+    /// let call = pipeline.call_unsettled(options, |_: &u32| Outcome::success(), |_attempt| async { 150 });
+    /// let (used, spent) = clock.drive(call).expect("it ends").expect("it succeeds");
+    /// spent.commit(used); // The rest goes back, and those who wait move forward.
+    /// assert_eq!(pipeline.with_policies(|pipeline, now| pipeline.limits_mut().available(now)), [850]);
+    /// # Ok::<(), steadfast_core::settings::InvalidSetting>(())
+    /// ```
+    ///
+    /// Cancel safe, as [`call`](Self::call) is.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call). What failed attempts were said to weigh stays spent, since the server may have acted on them.
+    pub async fn call_unsettled<R, F, V>(
+        &self,
+        options: CallOptions,
+        classify: impl Fn(&R) -> V,
+        attempt: impl FnMut(Attempt) -> F,
+    ) -> Result<(R, Spent<T, O, K>), CallError<R>>
+    where
+        T: Timer,
+        O: Observer,
+        F: Future<Output = R>,
+        V: Classified,
+    {
+        let mut ticket = None;
+        let (runner, entropy) = (self.runner(), self.entropy());
+        let returned = runner.call_unsettled(options, entropy, classify, attempt, &mut ticket).await?;
+        Ok((returned, Spent::new(self.clone(), ticket)))
+    }
+
+    /// The same, and while an attempt takes long, the pipeline's hedge may send another beside it, as by
+    /// [`call_hedged`](Self::call_hedged). What the slower one was said to weigh stays spent.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    pub async fn call_hedged_unsettled<R, F, V>(
+        &self,
+        options: CallOptions,
+        classify: impl Fn(&R) -> V,
+        attempt: impl FnMut(Attempt) -> F,
+    ) -> Result<(R, Spent<T, O, K>), CallError<R>>
+    where
+        T: Timer,
+        O: Observer,
+        F: Future<Output = R>,
+        V: Classified,
+    {
+        let mut ticket = None;
+        let (runner, entropy) = (self.runner(), self.entropy());
+        let returned = runner.call_hedged_unsettled(options, entropy, classify, attempt, &mut ticket).await?;
+        Ok((returned, Spent::new(self.clone(), ticket)))
     }
 }
 
@@ -69,21 +163,21 @@ impl<T: Clock, const K: usize> SharedPipeline<T, (), K> {
     pub fn with_seed(pipeline: Pipeline<Limits<K>>, timer: T, seed: u64) -> Self {
         let pipeline = pipeline.map_limits(|limits| Line::before(limits).with_server_limits(ServerLimits::new()));
         let policies = Policies { pipeline: Mutex::new(pipeline), seed, sessions: AtomicUsize::new(0) };
-        Self { policies: Arc::new(policies), timer, observer: () }
+        Self { lent: Lent { policies: Arc::new(policies), own: None }, timer, observer: () }
     }
 }
 
 impl<T: Clock, O: Observer, const K: usize> SharedPipeline<T, O, K> {
     /// The same pipeline, with somebody to tell what happens.
     pub fn with_observer<P: Observer>(self, observer: P) -> SharedPipeline<T, P, K> {
-        SharedPipeline { policies: self.policies, timer: self.timer, observer }
+        SharedPipeline { lent: self.lent, timer: self.timer, observer }
     }
 
     /// The same pipeline, with other settings for what servers tell of their limits. To be set before the first call: what
     /// was told so far is forgotten.
     #[must_use]
     pub fn with_server_limits(self, server: ServerLimits) -> Self {
-        lock(&self.policies.pipeline).limits_mut().set_server_limits(server);
+        self.lent.with(|pipeline| pipeline.limits_mut().set_server_limits(server));
         self
     }
 
@@ -94,7 +188,7 @@ impl<T: Clock, O: Observer, const K: usize> SharedPipeline<T, O, K> {
 
     /// A random number, from the seed that jitter is drawn from: for waits of the caller's own, which a seed repeats as well.
     pub fn draw(&self) -> u64 {
-        self.policies.session().u64(..)
+        self.lent.policies.session().u64(..)
     }
 
     /// Changes the policies that all clones share while calls go through them: a quota, the breaker's mode, the bounds of the
@@ -219,17 +313,17 @@ impl<T, O, const K: usize> SharedPipeline<T, O, K> {
     /// assert_eq!(pipeline.describe().lines().next(), Some("deadline: 30s for the whole call"));
     /// ```
     pub fn describe(&self) -> String {
-        self.policies.with(|pipeline| pipeline.describe().to_string())
+        self.lent.with(|pipeline| pipeline.describe().to_string())
     }
 
-    pub(crate) fn runner(&self) -> Runner<'_, Policies<K>, T, O> {
-        Runner { pipeline: &*self.policies, timer: &self.timer, observer: &self.observer }
+    pub(crate) fn runner(&self) -> Runner<'_, Lent<K>, T, O> {
+        Runner { pipeline: &self.lent, timer: &self.timer, observer: &self.observer }
     }
 
     /// A generator for one call, that is seeded when it is first used. No lock is taken for it.
     fn entropy(&self) -> impl FnMut() -> u64 + use<'_, T, O, K> {
         let mut own = None;
-        move || own.get_or_insert_with(|| self.policies.session()).u64(..)
+        move || own.get_or_insert_with(|| self.lent.policies.session()).u64(..)
     }
 }
 
@@ -242,10 +336,36 @@ impl<const K: usize> Policies<K> {
     }
 }
 
-impl<const K: usize> Share for Policies<K> {
+impl<const K: usize> Share for Lent<K> {
     type State = Pipeline<Line<K>>;
 
+    #[inline]
     fn with<R>(&self, f: impl FnOnce(&mut Pipeline<Line<K>>) -> R) -> R {
-        f(&mut lock(&self.pipeline))
+        let mut pipeline = lock(&self.policies.pipeline);
+        match &self.own {
+            None => f(&mut pipeline),
+            // Always after the pipeline's lock, so that no two wait for each other.
+            Some(own) => f(Exchanged::new(&mut pipeline, &mut lock(own)).pipeline),
+        }
+    }
+}
+
+/// A pipeline with other limits than its own, until this is dropped.
+struct Exchanged<'a, const K: usize> {
+    pipeline: &'a mut Pipeline<Line<K>>,
+    line: &'a mut Line<K>,
+}
+
+impl<'a, const K: usize> Exchanged<'a, K> {
+    fn new(pipeline: &'a mut Pipeline<Line<K>>, line: &'a mut Line<K>) -> Self {
+        mem::swap(pipeline.limits_mut(), line);
+        Self { pipeline, line }
+    }
+}
+
+/// Also where somebody has panicked who changed the policies.
+impl<const K: usize> Drop for Exchanged<'_, K> {
+    fn drop(&mut self) {
+        mem::swap(self.pipeline.limits_mut(), self.line);
     }
 }

@@ -57,9 +57,9 @@
 //! | `hyper-tokio-rustls`, `hyper-smol-rustls` | `https://` for `hyper` |
 
 pub use steadfast_client::{
-    ApiClient, ApiClientBuilder, Auth, ClientCredentials, Error, EventParser, EventStream, EventTooLong, Failure,
-    IdempotencyKeys, JsonError, Multipart, NotFollowed, Pages, Part, Redirects, RequestBody, RequestBuilder, Response,
-    ServerEvent, StreamingResponse, Transport, TransportError,
+    AnyPipeline, ApiClient, ApiClientBuilder, Auth, ClientCredentials, Error, EventParser, EventStream, EventTooLong,
+    Failure, IdempotencyKeys, JsonError, Multipart, NotFollowed, Pages, Part, Redirects, RequestBody, RequestBuilder,
+    Response, ServerEvent, StreamingResponse, Transport, TransportError,
 };
 pub use steadfast_core as core;
 pub use steadfast_core::backoff::{Backoff, Growth, Jitter};

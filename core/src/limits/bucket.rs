@@ -28,8 +28,12 @@ impl Limiter for TokenBucket {
         self.cancel(now, ticket);
     }
 
-    fn finish(&mut self, _now: Instant, _spent: Reservation, _outcome: OutcomeKind) -> Learned {
+    fn end(&mut self, _now: Instant, _spent: &mut Reservation, _outcome: OutcomeKind) -> Learned {
         Learned::NOTHING
+    }
+
+    fn commit(&mut self, now: Instant, ticket: Reservation, used: u32) {
+        self.commit(now, ticket, used);
     }
 
     fn abandon(&mut self, _now: Instant, _spent: Reservation) {}

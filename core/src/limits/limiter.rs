@@ -96,7 +96,23 @@ pub trait Limiter {
     fn leave(&mut self, now: Instant, ticket: Self::Ticket);
 
     /// Tells how an attempt ended that was granted and started: its tokens are spent, its slot is free.
-    fn finish(&mut self, now: Instant, ticket: Self::Ticket, outcome: OutcomeKind) -> Learned;
+    fn finish(&mut self, now: Instant, mut ticket: Self::Ticket, outcome: OutcomeKind) -> Learned {
+        self.end(now, &mut ticket, outcome)
+    }
+
+    /// The same, and the ticket is kept for whoever learns later what the attempt weighed in truth: for
+    /// [`commit`](Self::commit). Dropped, its tokens stay spent.
+    fn end(&mut self, now: Instant, ticket: &mut Self::Ticket, outcome: OutcomeKind) -> Learned;
+
+    /// Settles an attempt that has [ended](Self::end) with what it weighed in truth.
+    ///
+    /// If that was less, what has not been refilled in the meantime goes back, and those in line move forward. If it was
+    /// more, the difference is owed, and those in line wait for it. Limits that count calls are left as they are.
+    ///
+    /// Limits that cannot, as by default, leave everything spent.
+    fn commit(&mut self, now: Instant, ticket: Self::Ticket, used: u32) {
+        let _ = (now, ticket, used);
+    }
 
     /// Tells that an attempt was started and dropped before it ended: its tokens are spent, its slot is free.
     fn abandon(&mut self, now: Instant, ticket: Self::Ticket);

@@ -62,8 +62,12 @@ impl<const K: usize> Limiter for Limits<K> {
         self.give_back(now, ticket.grant);
     }
 
-    fn finish(&mut self, now: Instant, ticket: Ticket<K>, outcome: OutcomeKind) -> Learned {
-        self.finish_grant(now, ticket.grant, outcome)
+    fn end(&mut self, now: Instant, ticket: &mut Ticket<K>, outcome: OutcomeKind) -> Learned {
+        self.finish_grant(now, &mut ticket.grant, outcome)
+    }
+
+    fn commit(&mut self, now: Instant, ticket: Ticket<K>, used: u32) {
+        self.settle(now, ticket.grant, self.weights(used));
     }
 
     fn abandon(&mut self, _now: Instant, ticket: Ticket<K>) {

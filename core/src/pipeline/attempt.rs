@@ -61,28 +61,29 @@ impl<T> Run<T> {
         pipeline.limits.tell(now, &self.ticket, told)
     }
 
-    /// Tells every policy how the attempt ended, and returns until when the server wants to be left alone.
+    /// Tells every policy how the attempt ended. Returns until when the server wants to be left alone, and the ticket, whose
+    /// tokens are spent.
     pub(super) fn conclude<L: Limiter<Ticket = T>>(
-        self,
+        mut self,
         now: Instant,
         entropy: u64,
         outcome: &Outcome,
         pipeline: &mut Pipeline<L>,
         events: &mut Events,
-    ) -> Instant {
+    ) -> (Instant, T) {
         let kind = outcome.kind();
         if let (Some(permit), Some(breaker)) = (self.permit, &mut pipeline.circuit_breaker) {
             report(breaker.record(now, entropy, permit, kind), Some(kind), events);
         }
         pipeline.budget.record(now, self.charge, kind);
-        let learned = pipeline.limits.finish(now, self.ticket, kind);
+        let learned = pipeline.limits.end(now, &mut self.ticket, kind);
         if let concurrency::Recorded::Changed { from, to } = learned.concurrency {
             events.push(Event::ConcurrencyLimitChanged { from, to });
         }
         if let Some(change) = learned.pace {
             events.push(Event::AdaptiveRateChanged(change));
         }
-        match (outcome.retry_after(), kind) {
+        let held_until = match (outcome.retry_after(), kind) {
             (Some(delay), OutcomeKind::Transient | OutcomeKind::Throttled) => {
                 let until = now + delay;
                 pipeline.limits.block_until(until);
@@ -90,7 +91,8 @@ impl<T> Run<T> {
                 until
             }
             _ => Instant::EPOCH,
-        }
+        };
+        (held_until, self.ticket)
     }
 
     /// Gives back what an attempt holds that is cancelled. Its tokens stay spent: the server may have seen it.

@@ -169,6 +169,9 @@ impl<T, H: MayHedge> Call<T, H> {
     /// Tells how an attempt that was started ended, by its number. `entropy` is a uniformly random number.
     ///
     /// Ignored unless that attempt is under way.
+    ///
+    /// Returns the attempt's ticket if the call has succeeded with it: for whoever learns later what it weighed in truth, and
+    /// [commits](Limiter::commit) that. Dropped, what it was said to weigh stays spent.
     pub fn finish<L>(
         &mut self,
         now: Instant,
@@ -177,7 +180,8 @@ impl<T, H: MayHedge> Call<T, H> {
         outcome: Outcome,
         pipeline: &mut Pipeline<L>,
         events: &mut Events,
-    ) where
+    ) -> Option<T>
+    where
         L: Limiter<Ticket = T>,
     {
         self.end_attempt(
@@ -188,7 +192,7 @@ impl<T, H: MayHedge> Call<T, H> {
             Event::AttemptEnded { attempt, outcome: outcome.kind() },
             pipeline,
             events,
-        );
+        )
     }
 
     /// Tells what the response to an attempt said of the server's limits, before it is [finished](Self::finish).
@@ -316,7 +320,7 @@ impl<T, H: MayHedge> Call<T, H> {
         Step::Done(Err(rejected))
     }
 
-    /// Tells every policy how an attempt ended, and decides what follows.
+    /// Tells every policy how an attempt ended, and decides what follows. Returns its ticket if that is the call's success.
     #[allow(clippy::too_many_arguments)] // What happened, to what, and where to say so.
     fn end_attempt<L>(
         &mut self,
@@ -327,29 +331,29 @@ impl<T, H: MayHedge> Call<T, H> {
         event: Event,
         pipeline: &mut Pipeline<L>,
         events: &mut Events,
-    ) where
+    ) -> Option<T>
+    where
         L: Limiter<Ticket = T>,
     {
-        let Some(run) = self.take_run(attempt) else {
-            return;
-        };
+        let run = self.take_run(attempt)?;
         events.push(event);
         self.learn_from(&run, now, &outcome, pipeline);
-        let held_until = run.conclude(now, entropy, &outcome, pipeline, events);
+        let (held_until, ticket) = run.conclude(now, entropy, &outcome, pipeline, events);
         if outcome.is_success() {
             self.learn_from_loser(now, pipeline);
             self.cancel_others(now, pipeline, events);
             events.push(Event::Succeeded { attempts: self.attempts });
             self.stage = Stage::Ended(Ok(()));
-            return;
+            return Some(ticket);
         }
         if self.other_goes_on(outcome, held_until, pipeline) {
-            return;
+            return None;
         }
         self.cancel_others(now, pipeline, events);
         let said = H::of(&self.hedging).map(|hedging| hedging.pushback);
         let outcome = said.map_or(outcome, |said| said.added_to(now, outcome));
         self.retry(now, entropy, outcome, pipeline, events);
+        None
     }
 
     /// Decides whether another attempt follows, now that none is under way.

@@ -82,20 +82,23 @@ where
         Made { attempt, started: self.asked.unwrap_or(self.started) }
     }
 
-    pub(super) fn finish(&mut self, entropy: u64, made: Made, classified: &impl Classified) {
+    /// Tells how an attempt ended. Returns its ticket if that is the call's success.
+    pub(super) fn finish(&mut self, entropy: u64, made: Made, classified: &impl Classified) -> Option<L::Ticket> {
         let (number, outcome) = (made.attempt.number, classified.outcome());
         if let Some(told) = classified.told() {
             self.tell(|call, now, pipeline, events| call.tell(now, number, told, pipeline, events));
         }
-        let now = self.tell(|call, now, pipeline, events| call.finish(now, entropy, number, outcome, pipeline, events));
+        let (now, ticket) =
+            self.tell(|call, now, pipeline, events| call.finish(now, entropy, number, outcome, pipeline, events));
         if !outcome.is_success() {
             self.history.push(number, now - made.started, outcome);
         }
+        ticket
     }
 
     pub(super) fn time_out(&mut self, entropy: u64, made: Made) {
         let number = made.attempt.number;
-        let now = self.tell(|call, now, pipeline, events| call.time_out(now, entropy, number, pipeline, events));
+        let (now, ()) = self.tell(|call, now, pipeline, events| call.time_out(now, entropy, number, pipeline, events));
         self.history.push(number, now - made.started, Outcome::timed_out());
     }
 
@@ -112,12 +115,15 @@ where
         }
     }
 
-    /// Tells the call something, and then the observer what came of it. Returns when that was.
-    fn tell(&mut self, tell: impl FnOnce(&mut Call<L::Ticket, H>, Instant, &mut Pipeline<L>, &mut Events)) -> Instant {
+    /// Tells the call something, and then the observer what came of it. Returns when that was, and what the call says.
+    fn tell<R>(
+        &mut self,
+        tell: impl FnOnce(&mut Call<L::Ticket, H>, Instant, &mut Pipeline<L>, &mut Events) -> R,
+    ) -> (Instant, R) {
         let (now, mut events) = (self.clock.now(), Events::new());
-        with_wakes(self.pipeline, |pipeline| tell(&mut self.call, now, pipeline, &mut events));
+        let said = with_wakes(self.pipeline, |pipeline| tell(&mut self.call, now, pipeline, &mut events));
         events.report(now, self.observer);
-        now
+        (now, said)
     }
 }
 

@@ -5,13 +5,13 @@ use std::time::Duration;
 use http::header::USER_AGENT;
 use http::{HeaderMap, HeaderValue};
 use steadfast_core::event::Observer;
-use steadfast_core::pipeline::Pipeline;
 use steadfast_core::time::Timer;
 use steadfast_executor::InFlight;
 use steadfast_http::date::UnixTime;
 use url::Url;
 
 use super::{ApiClient, Shared, without_secrets};
+use crate::any_pipeline::AnyPipeline;
 use crate::auth::Auth;
 use crate::clock::WallClock;
 use crate::endpoints::{Common, Endpoints};
@@ -31,8 +31,8 @@ pub struct ApiClientBuilder<T, C, O = ()> {
 
 pub(super) struct Settings {
     pub(super) base_url: String,
-    pub(super) pipeline: Option<Pipeline>,
-    pub(super) endpoints: Vec<(String, Pipeline)>,
+    pub(super) pipeline: Option<AnyPipeline>,
+    pub(super) endpoints: Vec<(String, AnyPipeline)>,
     pub(super) headers: Result<HeaderMap, Error>,
     pub(super) auth: Auth,
     pub(super) redirects: Redirects,
@@ -46,9 +46,10 @@ pub(super) struct Settings {
 }
 
 impl<T, C: Timer, O: Observer> ApiClientBuilder<T, C, O> {
-    /// The policies that every call goes through.
-    pub fn pipeline(mut self, pipeline: Pipeline) -> Self {
-        self.settings.pipeline = Some(pipeline);
+    /// The policies that every call goes through: a [`Pipeline`](steadfast_core::pipeline::Pipeline) with one rate limit or
+    /// with several.
+    pub fn pipeline(mut self, pipeline: impl Into<AnyPipeline>) -> Self {
+        self.settings.pipeline = Some(pipeline.into());
         self
     }
 
@@ -83,8 +84,8 @@ impl<T, C: Timer, O: Observer> ApiClientBuilder<T, C, O> {
     /// ```
     ///
     /// Where several fit, the longest does. Such a call goes through that pipeline, and not through the client's.
-    pub fn endpoint(mut self, path: &str, pipeline: Pipeline) -> Self {
-        self.settings.endpoints.push((path.to_owned(), pipeline));
+    pub fn endpoint(mut self, path: &str, pipeline: impl Into<AnyPipeline>) -> Self {
+        self.settings.endpoints.push((path.to_owned(), pipeline.into()));
         self
     }
 

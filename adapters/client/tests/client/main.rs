@@ -3,6 +3,7 @@
 mod auth;
 mod bodies;
 mod calls;
+mod costs;
 mod events;
 mod forms;
 mod lifecycle;

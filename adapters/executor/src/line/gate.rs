@@ -86,12 +86,12 @@ impl<const K: usize> Gate<K> {
         }
     }
 
-    /// Tells how the attempt ended that had it.
-    pub(super) fn finish(&mut self, now: Instant, granted: Granted<K>, outcome: OutcomeKind) -> Learned {
-        if let (Some(sent), Some(server)) = (granted.sent, &mut self.server) {
+    /// Tells how the attempt ended that had it. Its tokens can still be settled.
+    pub(super) fn finish(&mut self, now: Instant, granted: &mut Granted<K>, outcome: OutcomeKind) -> Learned {
+        if let (Some(sent), Some(server)) = (granted.sent.take(), &mut self.server) {
             server.finish(sent, outcome);
         }
-        self.own.finish_grant(now, granted.grant, outcome)
+        self.own.finish_grant(now, &mut granted.grant, outcome)
     }
 
     /// Tells that the attempt that had it was dropped.

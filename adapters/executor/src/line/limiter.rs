@@ -36,16 +36,23 @@ impl<const K: usize> Limiter for Line<K> {
         }
     }
 
-    fn finish(&mut self, now: Instant, ticket: Ticket<K>, outcome: OutcomeKind) -> Learned {
-        let Standing::Granted(grant) = ticket.0 else {
+    fn end(&mut self, now: Instant, ticket: &mut Ticket<K>, outcome: OutcomeKind) -> Learned {
+        let Standing::Granted(grant) = &mut ticket.0 else {
             return Learned::NOTHING;
         };
-        let freed = self.gate.is_freed_by(&grant);
+        let freed = self.gate.is_freed_by(grant);
         let learned = self.gate.finish(now, grant, outcome);
         if freed || learned.pace.is_some() {
             self.go_on(now);
         }
         learned
+    }
+
+    fn commit(&mut self, now: Instant, ticket: Ticket<K>, used: u32) {
+        if let Standing::Granted(grant) = ticket.0 {
+            let used = self.gate.own.weights(used);
+            Self::commit(self, now, grant, used);
+        }
     }
 
     fn abandon(&mut self, now: Instant, ticket: Ticket<K>) {

@@ -24,7 +24,7 @@ impl Limiter for Says {
 
     fn leave(&mut self, _now: Instant, _ticket: ()) {}
 
-    fn finish(&mut self, _now: Instant, _ticket: (), _outcome: OutcomeKind) -> Learned {
+    fn end(&mut self, _now: Instant, _ticket: &mut (), _outcome: OutcomeKind) -> Learned {
         Learned::NOTHING
     }
 

@@ -46,8 +46,8 @@ fn the_diagrams_and_the_code_agree() {
         let (pipeline, events) = (&mut bench.pipeline, &mut bench.events);
         match draw(12) {
             0..=5 => drop(call.poll(s(now), dice, pipeline, events)),
-            6 | 7 => call.finish(s(now), dice, attempt, Outcome::success(), pipeline, events),
-            8 => call.finish(s(now), dice, attempt, Outcome::transient(), pipeline, events),
+            6 | 7 => drop(call.finish(s(now), dice, attempt, Outcome::success(), pipeline, events)),
+            8 => drop(call.finish(s(now), dice, attempt, Outcome::transient(), pipeline, events)),
             9 => call.time_out(s(now), dice, attempt, pipeline, events),
             10 if draw(4) == 0 => call.abandon(s(now), pipeline, events),
             _ => now += draw(3),

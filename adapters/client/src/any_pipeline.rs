@@ -1,0 +1,188 @@
+use std::fmt;
+use std::future::Future;
+
+use steadfast_core::event::Observer;
+use steadfast_core::limits::Limits;
+use steadfast_core::outcome::Classified;
+use steadfast_core::pipeline::{Attempt, CallOptions, Pipeline};
+use steadfast_core::run::CallError;
+use steadfast_core::time::{Clock, Instant, Timer};
+use steadfast_executor::{SharedPipeline, Spent};
+
+use crate::endpoints::Common;
+
+/// A [`Pipeline`] with up to four rate limits: requests a minute and tokens a minute, and both for a day.
+///
+/// Whatever takes a pipeline, takes it with one rate limit or with several.
+pub struct AnyPipeline(pub(crate) Kind);
+
+/// By how many rate limits it has.
+pub(crate) enum Kind {
+    One(Pipeline<Limits<1>>),
+    Two(Pipeline<Limits<2>>),
+    Three(Pipeline<Limits<3>>),
+    Four(Pipeline<Limits<4>>),
+}
+
+impl From<Pipeline<Limits<1>>> for AnyPipeline {
+    fn from(pipeline: Pipeline<Limits<1>>) -> Self {
+        Self(Kind::One(pipeline))
+    }
+}
+
+impl From<Pipeline<Limits<2>>> for AnyPipeline {
+    fn from(pipeline: Pipeline<Limits<2>>) -> Self {
+        Self(Kind::Two(pipeline))
+    }
+}
+
+impl From<Pipeline<Limits<3>>> for AnyPipeline {
+    fn from(pipeline: Pipeline<Limits<3>>) -> Self {
+        Self(Kind::Three(pipeline))
+    }
+}
+
+impl From<Pipeline<Limits<4>>> for AnyPipeline {
+    fn from(pipeline: Pipeline<Limits<4>>) -> Self {
+        Self(Kind::Four(pipeline))
+    }
+}
+
+impl Default for AnyPipeline {
+    fn default() -> Self {
+        Pipeline::default().into()
+    }
+}
+
+impl AnyPipeline {
+    /// Whether it ever sends two attempts at once.
+    pub(crate) const fn hedges(&self) -> bool {
+        match &self.0 {
+            Kind::One(pipeline) => pipeline.hedge().is_some(),
+            Kind::Two(pipeline) => pipeline.hedge().is_some(),
+            Kind::Three(pipeline) => pipeline.hedge().is_some(),
+            Kind::Four(pipeline) => pipeline.hedge().is_some(),
+        }
+    }
+}
+
+impl fmt::Debug for AnyPipeline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Kind::One(pipeline) => pipeline.fmt(f),
+            Kind::Two(pipeline) => pipeline.fmt(f),
+            Kind::Three(pipeline) => pipeline.fmt(f),
+            Kind::Four(pipeline) => pipeline.fmt(f),
+        }
+    }
+}
+
+type With<C, O, const K: usize> = SharedPipeline<Common<C>, Common<O>, K>;
+
+/// The same, shared by all calls.
+pub(crate) enum AnyShared<C, O> {
+    One(With<C, O, 1>),
+    Two(With<C, O, 2>),
+    Three(With<C, O, 3>),
+    Four(With<C, O, 4>),
+}
+
+impl<C: Timer, O: Observer> AnyShared<C, O> {
+    /// A random number, from the seed that jitter is drawn from.
+    pub(crate) fn draw(&self) -> u64 {
+        match self {
+            Self::One(shared) => shared.draw(),
+            Self::Two(shared) => shared.draw(),
+            Self::Three(shared) => shared.draw(),
+            Self::Four(shared) => shared.draw(),
+        }
+    }
+
+    /// How many calls wait in line.
+    pub(crate) fn waiting(&self) -> usize {
+        match self {
+            Self::One(shared) => shared.with_policies(|pipeline, _| pipeline.limits().len()),
+            Self::Two(shared) => shared.with_policies(|pipeline, _| pipeline.limits().len()),
+            Self::Three(shared) => shared.with_policies(|pipeline, _| pipeline.limits().len()),
+            Self::Four(shared) => shared.with_policies(|pipeline, _| pipeline.limits().len()),
+        }
+    }
+
+    /// By when a call with these options has to end that started then.
+    pub(crate) fn deadline_of(&self, started: Instant, options: &CallOptions) -> Instant {
+        match self {
+            Self::One(shared) => shared.with_policies(|pipeline, _| pipeline.deadline_of(started, options)),
+            Self::Two(shared) => shared.with_policies(|pipeline, _| pipeline.deadline_of(started, options)),
+            Self::Three(shared) => shared.with_policies(|pipeline, _| pipeline.deadline_of(started, options)),
+            Self::Four(shared) => shared.with_policies(|pipeline, _| pipeline.deadline_of(started, options)),
+        }
+    }
+
+    /// Makes one call, of one attempt at a time.
+    pub(crate) async fn call<R, F: Future<Output = R>, V: Classified>(
+        &self,
+        options: CallOptions,
+        classify: impl Fn(&R) -> V,
+        attempt: impl FnMut(Attempt) -> F,
+    ) -> Result<(R, AnySpent<C, O>), CallError<R>> {
+        Ok(match self {
+            Self::One(shared) => AnySpent::one(shared.call_unsettled(options, classify, attempt).await?),
+            Self::Two(shared) => AnySpent::two(shared.call_unsettled(options, classify, attempt).await?),
+            Self::Three(shared) => AnySpent::three(shared.call_unsettled(options, classify, attempt).await?),
+            Self::Four(shared) => AnySpent::four(shared.call_unsettled(options, classify, attempt).await?),
+        })
+    }
+
+    /// Makes one call, of two attempts at once where the pipeline's hedge says so.
+    pub(crate) async fn call_hedged<R, F: Future<Output = R>, V: Classified>(
+        &self,
+        options: CallOptions,
+        classify: impl Fn(&R) -> V,
+        attempt: impl FnMut(Attempt) -> F,
+    ) -> Result<(R, AnySpent<C, O>), CallError<R>> {
+        Ok(match self {
+            Self::One(shared) => AnySpent::one(shared.call_hedged_unsettled(options, classify, attempt).await?),
+            Self::Two(shared) => AnySpent::two(shared.call_hedged_unsettled(options, classify, attempt).await?),
+            Self::Three(shared) => AnySpent::three(shared.call_hedged_unsettled(options, classify, attempt).await?),
+            Self::Four(shared) => AnySpent::four(shared.call_hedged_unsettled(options, classify, attempt).await?),
+        })
+    }
+}
+
+type SpentOf<C, O, const K: usize> = Spent<Common<C>, Common<O>, K>;
+
+/// What a call took of the limits.
+pub(crate) enum AnySpent<C, O> {
+    One(SpentOf<C, O, 1>),
+    Two(SpentOf<C, O, 2>),
+    Three(SpentOf<C, O, 3>),
+    Four(SpentOf<C, O, 4>),
+}
+
+impl<C: Clock, O: Observer> AnySpent<C, O> {
+    fn one<R>((returned, spent): (R, SpentOf<C, O, 1>)) -> (R, Self) {
+        (returned, Self::One(spent))
+    }
+
+    fn two<R>((returned, spent): (R, SpentOf<C, O, 2>)) -> (R, Self) {
+        (returned, Self::Two(spent))
+    }
+
+    fn three<R>((returned, spent): (R, SpentOf<C, O, 3>)) -> (R, Self) {
+        (returned, Self::Three(spent))
+    }
+
+    fn four<R>((returned, spent): (R, SpentOf<C, O, 4>)) -> (R, Self) {
+        (returned, Self::Four(spent))
+    }
+
+    /// Settles with what the call weighed in truth.
+    pub(crate) fn commit(self, used: u32) {
+        match self {
+            Self::One(spent) => spent.commit(used),
+            Self::Two(spent) => spent.commit(used),
+            Self::Three(spent) => spent.commit(used),
+            Self::Four(spent) => spent.commit(used),
+        }
+    }
+}
