@@ -71,7 +71,8 @@ impl<T: Clone, O: Clone, const K: usize> SharedPipeline<T, O, K> {
     /// The same pipeline with other limits: retries and hedges, their budget and the circuit breaker are shared with this
     /// one, and limits with none but clones of what this returns.
     ///
-    /// What servers tell of their limits holds back whoever shares the line that it was told to.
+    /// What servers tell of their limits holds back whoever shares the line that it was told to. Should the breaker be forced
+    /// open through one of them, those who wait in the line of another learn so when their time comes, and not at once.
     #[must_use]
     pub fn with_line(&self, line: Line<K>) -> Self {
         self.with_own(Some(Arc::new(Mutex::new(line))))

@@ -40,6 +40,7 @@ mod tests {
     use std::num::NonZeroU32;
     use std::time::Duration;
 
+    use steadfast_core::circuit_breaker::Mode;
     use steadfast_core::outcome::Outcome;
     use steadfast_core::pipeline::{CallOptions, Pipeline};
     use steadfast_core::rate_limit::{Quota, TokenBucket};
@@ -91,12 +92,8 @@ mod tests {
         spent.commit(4);
         own.with_policies(|pipeline, now| pipeline.limits_mut().block_until(now + Duration::from_secs(9)));
         assert_eq!((available(&shared), available(&own)), ([10], [0]));
-        let down = |_: &()| Outcome::transient();
-        for _ in 0..5 {
-            let call = shared.call(CallOptions::not_idempotent(), down, |_| ready(()));
-            assert!(clock.drive(call).unwrap().is_err());
-        }
-        let mut refuses = |pipeline: &SharedPipeline<&ManualClock>| {
+        let _ = shared.with_policies(|pipeline, _| pipeline.circuit_breaker_mut().unwrap().set_mode(Mode::ForcedOpen));
+        let refuses = |pipeline: &SharedPipeline<&ManualClock>| {
             pipeline.with_policies(|pipeline, now| {
                 pipeline.circuit_breaker_mut().is_some_and(|breaker| breaker.pre_admit(now).is_err())
             })
