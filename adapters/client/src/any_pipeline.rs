@@ -6,6 +6,7 @@ use steadfast_core::limits::Limits;
 use steadfast_core::outcome::Classified;
 use steadfast_core::pipeline::{Attempt, CallOptions, Pipeline};
 use steadfast_core::run::CallError;
+use steadfast_core::settings::InvalidSetting;
 use steadfast_core::time::{Clock, Instant, Timer};
 use steadfast_executor::{SharedPipeline, Spent};
 
@@ -77,6 +78,9 @@ impl fmt::Debug for AnyPipeline {
     }
 }
 
+const ANOTHER_NUMBER: InvalidSetting =
+    InvalidSetting::Unchangeable { setting: "rate_limits", reason: "the client was built with more than one" };
+
 type With<C, O, const K: usize> = SharedPipeline<Common<C>, Common<O>, K>;
 
 /// The same, shared by all calls.
@@ -95,6 +99,22 @@ impl<C: Timer, O: Observer> AnyShared<C, O> {
             Self::Two(shared) => shared.draw(),
             Self::Three(shared) => shared.draw(),
             Self::Four(shared) => shared.draw(),
+        }
+    }
+
+    /// Whether [`reconfigure`](Self::reconfigure) would go over to these settings.
+    pub(crate) fn accepts(&self, to: &Pipeline) -> Result<(), InvalidSetting> {
+        match self {
+            Self::One(shared) => shared.with_policies(|pipeline, _| pipeline.accepts(to)),
+            Self::Two(_) | Self::Three(_) | Self::Four(_) => Err(ANOTHER_NUMBER),
+        }
+    }
+
+    /// Goes over to other settings.
+    pub(crate) fn reconfigure(&self, to: &Pipeline) -> Result<(), InvalidSetting> {
+        match self {
+            Self::One(shared) => shared.reconfigure(to),
+            Self::Two(_) | Self::Three(_) | Self::Four(_) => Err(ANOTHER_NUMBER),
         }
     }
 

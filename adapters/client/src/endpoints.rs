@@ -121,7 +121,7 @@ impl<C: Timer, O: Observer> Endpoints<C, O> {
         }
         let refused = |name: Option<&String>, source| NotReconfigured::Setting { path: name.cloned(), source };
         for (name, own, to) in &changes {
-            own.shared.with_policies(|pipeline, _| pipeline.accepts(to)).map_err(|error| refused(*name, error))?;
+            own.shared.accepts(to).map_err(|error| refused(*name, error))?;
         }
         for (name, own, to) in changes {
             own.shared.reconfigure(to).map_err(|error| refused(name, error))?;

@@ -14,7 +14,7 @@ impl<T, C: Timer, O: Observer> ApiClient<T, C, O> {
     /// `others` is what [`ApiClientBuilder::pipeline`](crate::ApiClientBuilder::pipeline) was given, and `endpoints` has a
     /// pipeline for each [endpoint](crate::ApiClientBuilder::endpoint), in any order. Debts stay, those who wait keep their
     /// order and go by the new settings at once, and what runs keeps its timeout and its deadline. See
-    /// [`Pipeline::reconfigure`] for what can be changed.
+    /// [`Pipeline::reconfigure`] for what can be changed. A pipeline with more than one rate limit keeps its settings.
     ///
     /// # Errors
     /// With a setting that cannot be changed, or an endpoint that is not among them or that the client does not have.
