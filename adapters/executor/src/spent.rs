@@ -70,7 +70,9 @@ mod tests {
             let clock = ManualClock::new();
             let pipeline = SharedPipeline::new(Pipeline::builder().rate_limit(bucket()).build().unwrap(), &clock);
             let spent = call(&pipeline, &clock, 8);
-            used.map_or((), |used| spent.commit(used));
+            if let Some(used) = used {
+                spent.commit(used);
+            }
             assert_eq!(
                 pipeline.with_policies(|pipeline, now| pipeline.limits_mut().available(now)),
                 [want],
