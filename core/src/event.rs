@@ -9,16 +9,24 @@
 //! struct CountRetries(Cell<u32>);
 //!
 //! impl Observer for CountRetries {
+//!     type Call = ();
+//!
 //!     fn observe(&self, _now: Instant, event: &Event) {
 //!         if let Event::RetryScheduled { .. } = event {
 //!             self.0.set(self.0.get() + 1);
 //!         }
 //!     }
 //! }
+//! # use steadfast_core::retry::budget::Cause;
 //! # let observer = CountRetries::default();
-//! # observer.observe(Instant::EPOCH, &Event::RetryScheduled { attempt: 2, at: Instant::EPOCH });
+//! # observer.observe(Instant::EPOCH, &Event::RetryScheduled { attempt: 2, at: Instant::EPOCH, cause: Cause::Transient });
 //! # assert_eq!(observer.0.get(), 1);
 //! ```
+//!
+//! An [`Observer`] also learns which call an event belongs to. [`Recent`] keeps the latest events in memory, for whoever
+//! looks for a fault; `steadfast-tracing`, `steadfast-metrics`, `steadfast-log` and `steadfast-defmt` carry them elsewhere.
+//!
+//! Printed, an event is a few words, and names its policy if it is a refusal.
 
 use core::mem;
 
@@ -26,12 +34,25 @@ use crate::circuit_breaker;
 use crate::outcome::OutcomeKind;
 use crate::rate_limit::PaceChange;
 use crate::rejected::Rejected;
+use crate::retry::budget::Cause;
 use crate::time::Instant;
+
+mod observer;
+mod recent;
+mod words;
+
+pub use observer::Observer;
+pub use recent::{Entry, Recent, RecentObserver};
 
 /// Something that a call decided, or that happened to it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
+    /// It starts. Whoever drives the call says so.
+    CallStarted {
+        /// By when it has to end; [`Instant::MAX`] if it may take as long as it takes.
+        deadline: Instant,
+    },
     /// It joined the line at the limits.
     WaitingForLimits {
         /// When its turn comes, as far as is known; where it waits for a slot, at the latest.
@@ -76,6 +97,8 @@ pub enum Event {
         attempt: u32,
         /// When, at the earliest.
         at: Instant,
+        /// Why: how the attempt before had ended. The budget has paid for it.
+        cause: Cause,
     },
     /// The server said when to come back, and the rate limit holds everybody until then.
     RateLimitBlocked {
@@ -126,24 +149,6 @@ pub enum Event {
     Abandoned,
 }
 
-/// Where an adapter carries events to logs, metrics or a test.
-///
-/// It is called after every lock is released, from whichever task or thread drives the call. `()` observes nothing.
-pub trait Observer {
-    /// Takes note of one event.
-    fn observe(&self, now: Instant, event: &Event);
-}
-
-impl Observer for () {
-    fn observe(&self, _now: Instant, _event: &Event) {}
-}
-
-impl<O: Observer + ?Sized> Observer for &O {
-    fn observe(&self, now: Instant, event: &Event) {
-        (**self).observe(now, event);
-    }
-}
-
 /// The events of one step of a call, on their way to an [`Observer`].
 ///
 /// A step causes eight at most; there is room for no more, and a driver empties it with [`report`](Self::report) before
@@ -169,11 +174,19 @@ impl Events {
         }
     }
 
-    /// Hands every event to `observer`, in order, and forgets it.
+    /// Hands every event to `observer`, in order, and forgets it. They belong to no call.
     #[inline]
     pub fn report(&mut self, now: Instant, observer: &impl Observer) {
         for event in self.events.iter().take(mem::take(&mut self.count)).flatten() {
             observer.observe(now, event);
+        }
+    }
+
+    /// The same with events of a call, of which `observer` keeps `call`.
+    #[inline]
+    pub fn report_call<O: Observer>(&mut self, now: Instant, observer: &O, call: &mut O::Call) {
+        for event in self.events.iter().take(mem::take(&mut self.count)).flatten() {
+            observer.observe_call(now, call, event);
         }
     }
 }

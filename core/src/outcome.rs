@@ -12,6 +12,7 @@
 //! A classifier turns what the operation returned into an [`Outcome`]; every policy reads the same one. Adapters bring
 //! classifiers: `steadfast-http` knows what a status code means.
 
+use core::fmt;
 use core::time::Duration;
 
 use crate::limits::Told;
@@ -24,6 +25,13 @@ pub trait Classified {
     /// What the server told of its limits, if it told anything.
     fn told(&self) -> Option<&Told> {
         None
+    }
+
+    /// Tells `note` what else is known of the answer, for observers: see [`Observer::detail`](crate::event::Observer::detail).
+    ///
+    /// By default, nothing is.
+    fn details(&self, note: &mut dyn FnMut(&'static str, &dyn fmt::Display)) {
+        let _ = note;
     }
 }
 
@@ -66,6 +74,18 @@ pub enum OutcomeKind {
     /// It failed in a way that another attempt would repeat: a malformed request, a missing right. Never retried; the
     /// breaker counts a success, since the dependency answered.
     Permanent,
+}
+
+impl OutcomeKind {
+    /// Its name, for labels: in snake case, and the same in every version.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Transient => "transient",
+            Self::Throttled => "throttled",
+            Self::Permanent => "permanent",
+        }
+    }
 }
 
 /// Whether the other side may have acted on an attempt that failed.

@@ -98,6 +98,8 @@ pub enum Verdict {
         delay: Duration,
         /// What the budget holds for it.
         charge: Charge,
+        /// What it was told that this is for.
+        cause: Cause,
     },
     /// Stop, for this reason.
     Stop(Rejected),
@@ -147,8 +149,9 @@ impl Retry {
             return Verdict::Stop(Rejected::NoTimeToRetry { retry_at: at, deadline });
         }
         // The halves change places: the delay hangs on the high one, and whether it is paid for should not.
-        match budget.withdraw(now, entropy.rotate_left(32), Cause::after(&outcome)) {
-            Ok(charge) => Verdict::Retry { at, delay, charge },
+        let cause = Cause::after(&outcome);
+        match budget.withdraw(now, entropy.rotate_left(32), cause) {
+            Ok(charge) => Verdict::Retry { at, delay, charge, cause },
             Err(exhausted) => Verdict::Stop(Rejected::BudgetSpent { retry_at: exhausted.retry_at }),
         }
     }

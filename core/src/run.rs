@@ -235,7 +235,7 @@ where
         let mut early = 0;
         loop {
             // Answers before anything else: one that has come counts, however late it is seen.
-            while let Some((made, returned)) = lanes.iter_mut().find_map(|lane| lane.poll(cx)) {
+            while let Some((made, returned)) = lanes.iter_mut().find_map(|lane| lane.poll(cx, driver)) {
                 let classified = classify(&returned);
                 let outcome = classified.outcome();
                 if matches!(outcome.kind(), OutcomeKind::Success | OutcomeKind::Permanent) {
@@ -253,7 +253,7 @@ where
                 Step::Wait(until) => until,
                 Step::Start(leave) => {
                     if let Some(lane) = lanes.iter_mut().find(|lane| lane.made.is_none()) {
-                        lane.start(driver.made(leave), attempt(leave));
+                        lane.start(driver.made(leave), driver.within(leave.number, || attempt(leave)));
                     }
                     continue;
                 }
@@ -319,7 +319,7 @@ where
                 Step::Wait(until) => self.timer.wait_until(until),
                 Step::Start(leave) => {
                     let made = driver.made(leave);
-                    let returned = attempt(leave);
+                    let returned = driver.within(leave.number, || attempt(leave));
                     let classified = classify(&returned);
                     driver.finish(entropy(), made, &classified);
                     if classified.outcome().is_success() {
@@ -371,9 +371,21 @@ impl<'a, F: Future> Lane<'a, F> {
     }
 
     /// What the attempt returned, once. It is dropped then.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Option<(Made, F::Output)> {
+    fn poll<S, T, O, L, H>(
+        &mut self,
+        cx: &mut Context<'_>,
+        driver: &mut Driver<'_, S, T, O, L, H>,
+    ) -> Option<(Made, F::Output)>
+    where
+        S: Share<State = Pipeline<L>>,
+        T: Timer,
+        O: Observer,
+        L: Limiter,
+        H: MayHedge,
+    {
         let made = self.made?;
-        match self.future.as_mut().as_pin_mut()?.poll(cx) {
+        let future = self.future.as_mut().as_pin_mut()?;
+        match driver.within(made.attempt.number, || future.poll(cx)) {
             Poll::Ready(returned) => {
                 self.clear();
                 Some((made, returned))

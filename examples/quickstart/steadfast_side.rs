@@ -82,6 +82,8 @@ fn reason(error: &Error) -> String {
 struct Watch(Arc<Target>);
 
 impl Observer for Watch {
+    type Call = ();
+
     fn observe(&self, _now: Instant, event: &Event) {
         match event {
             Event::AttemptStarted { .. } => self.0.attempt_sent(),

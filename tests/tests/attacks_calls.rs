@@ -310,6 +310,8 @@ fn the_reserve_comes_back_early_after_a_refund() {
 struct Log(RefCell<Vec<Event>>);
 
 impl Observer for Log {
+    type Call = ();
+
     fn observe(&self, _now: Instant, event: &Event) {
         self.0.borrow_mut().push(*event);
     }

@@ -185,7 +185,7 @@ proptest! {
         }
         let earliest = ns(now) + outcome.retry_after().unwrap_or_default();
         match retry.decide(ns(now), entropy, &failure, &mut budget) {
-            Verdict::Retry { at, delay, charge: _ } => {
+            Verdict::Retry { at, delay, .. } => {
                 prop_assert!(paid && at == earliest + delay && !outcome.forbids_retry());
                 prop_assert!(at >= earliest && at < ns(deadline));
                 prop_assert!(at <= earliest + backoff.delay(attempt, previous_delay, u64::MAX));

@@ -27,6 +27,8 @@ fn always_well(_: &()) -> Outcome {
 struct InLine(mpsc::Sender<()>);
 
 impl Observer for InLine {
+    type Call = ();
+
     fn observe(&self, _now: Instant, event: &Event) {
         if let Event::WaitingForLimits { .. } = event {
             self.0.send(()).expect("the test waits for it");

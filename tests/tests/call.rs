@@ -66,6 +66,8 @@ fn ops() -> impl Strategy<Value = Op> {
 struct Log(RefCell<Vec<Event>>);
 
 impl Observer for Log {
+    type Call = ();
+
     fn observe(&self, _now: Instant, event: &Event) {
         self.0.borrow_mut().push(*event);
     }
@@ -168,7 +170,7 @@ impl Script {
             && (known.idempotency == Idempotency::Idempotent || outcome.processed() == Processed::No);
         known.not_before = now + outcome.retry_after().unwrap_or_default();
         known.ended = match events.last() {
-            Some(Event::RetryScheduled { attempt, at }) => {
+            Some(Event::RetryScheduled { attempt, at, .. }) => {
                 assert!(*attempt == known.started + 1 && *at >= known.not_before && *at < known.deadline);
                 false
             }

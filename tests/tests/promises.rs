@@ -125,8 +125,8 @@ fn promise_2_never_early() {
     for (at, event) in decisions {
         match event {
             Event::AttemptEnded { .. } => ended = at,
-            Event::RetryScheduled { attempt: 2, at } => not_before = at.max(ended + millis(50)),
-            Event::RetryScheduled { attempt: _, at } => not_before = at.max(ended + millis(700) + millis(100)),
+            Event::RetryScheduled { attempt: 2, at, .. } => not_before = at.max(ended + millis(50)),
+            Event::RetryScheduled { attempt: _, at, .. } => not_before = at.max(ended + millis(700) + millis(100)),
             Event::AttemptStarted { attempt, .. } => {
                 assert!(at >= not_before, "{at} is before {not_before}");
                 retries += u32::from(attempt > 1);

@@ -1,4 +1,5 @@
 use std::borrow::Cow;
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -223,8 +224,22 @@ impl<C: Timer> Timer for Common<C> {
 }
 
 impl<O: Observer> Observer for Common<O> {
+    type Call = O::Call;
+
     fn observe(&self, now: Instant, event: &Event) {
         self.0.observe(now, event);
+    }
+
+    fn observe_call(&self, now: Instant, call: &mut O::Call, event: &Event) {
+        self.0.observe_call(now, call, event);
+    }
+
+    fn detail(&self, call: &mut O::Call, attempt: u32, name: &'static str, value: &dyn fmt::Display) {
+        self.0.detail(call, attempt, name, value);
+    }
+
+    fn within<R>(&self, call: &mut O::Call, attempt: u32, piece: impl FnOnce() -> R) -> R {
+        self.0.within(call, attempt, piece)
     }
 }
 

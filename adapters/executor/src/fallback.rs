@@ -118,6 +118,8 @@ mod tests {
     struct Log(RefCell<Vec<Event>>);
 
     impl Observer for Log {
+        type Call = ();
+
         fn observe(&self, _now: Instant, event: &Event) {
             if matches!(event, Event::Rejected(_) | Event::FellBack(_) | Event::Succeeded { .. }) {
                 self.0.borrow_mut().push(*event);

@@ -4,7 +4,7 @@ use core::fmt;
 use core::time::Duration;
 
 use super::settings::{NEVER, Settings};
-use super::{CircuitBreaker, DroppedCall, Mode};
+use super::{CircuitBreaker, DroppedCall, Mode, State};
 
 /// The settings in words: "opens at 10 failures in a row or 50 % failures of 100 calls or more in 30s, …".
 impl fmt::Display for CircuitBreaker {
@@ -20,6 +20,36 @@ impl fmt::Display for CircuitBreaker {
         }
         self.settings.opening(f)?;
         self.settings.closing(f)
+    }
+}
+
+impl State {
+    /// Every state.
+    pub const ALL: [Self; 6] =
+        [Self::Closed, Self::Open, Self::HalfOpen, Self::Recovering, Self::ForcedOpen, Self::ForcedClosed];
+
+    /// Its name, for labels: in snake case, and the same in every version.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half_open",
+            Self::Recovering => "recovering",
+            Self::ForcedOpen => "forced_open",
+            Self::ForcedClosed => "forced_closed",
+        }
+    }
+}
+
+impl Mode {
+    /// Its name, for labels: in snake case, and the same in every version.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Automatic => "automatic",
+            Self::MetricsOnly => "metrics_only",
+            Self::ForcedOpen => "forced_open",
+            Self::ForcedClosed => "forced_closed",
+        }
     }
 }
 

@@ -374,9 +374,10 @@ impl<T, H: MayHedge> Call<T, H> {
             deadline: self.deadline,
         };
         match pipeline.retry.decide(now, entropy, &failure, &mut pipeline.budget) {
-            Verdict::Retry { at, delay, charge } => {
+            Verdict::Retry { at, delay, charge, cause } => {
                 self.previous_delay = delay;
-                events.push(Event::RetryScheduled { attempt: self.attempts.saturating_add(1), at });
+                let attempt = self.attempts.saturating_add(1);
+                events.push(Event::RetryScheduled { attempt, at, cause });
                 self.stage = Stage::BackingOff { until: at, charge };
             }
             Verdict::Stop(rejected) => {

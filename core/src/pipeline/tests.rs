@@ -61,6 +61,8 @@ struct Bench {
 }
 
 impl Observer for RefCell<Vec<Event>> {
+    type Call = ();
+
     fn observe(&self, _now: Instant, event: &Event) {
         self.borrow_mut().push(*event);
     }

@@ -122,6 +122,17 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// Its name, for labels: in snake case, and the same in every version.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Transient => "transient",
+            Self::Throttled => "throttled",
+            Self::ToldWhen => "told_when",
+            Self::TimedOut => "timed_out",
+            Self::Hedge => "hedge",
+        }
+    }
+
     /// Why an attempt that follows one with this outcome is made.
     pub const fn after(outcome: &Outcome) -> Self {
         match outcome.kind() {

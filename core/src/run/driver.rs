@@ -2,7 +2,7 @@ use core::task::Waker;
 
 use super::history::History;
 use super::{CallError, LastAttempt, Made};
-use crate::event::{Events, Observer};
+use crate::event::{Event, Events, Observer};
 use crate::limits::Limiter;
 use crate::outcome::{Classified, Outcome};
 use crate::pipeline::{Attempt, Call, CallOptions, MayHedge, Pipeline, Step};
@@ -22,6 +22,8 @@ where
     pipeline: &'a S,
     pub(super) clock: &'a C,
     observer: &'a O,
+    /// What the observer keeps of the call.
+    observed: O::Call,
     started: Instant,
     /// When the call was asked last.
     asked: Option<Instant>,
@@ -42,6 +44,7 @@ where
             pipeline,
             clock,
             observer,
+            observed: O::Call::default(),
             started: clock.now(),
             asked: None,
             // It belongs to the pipeline from when it is first asked, so that the lock is not taken for that alone.
@@ -56,7 +59,7 @@ where
     /// A random number is drawn only where it is read: while an attempt runs, it is asked whenever the task is woken.
     #[inline]
     pub(super) fn ask(&mut self, entropy: &mut impl FnMut() -> u64, waker: &Waker) -> Step {
-        let Self { started, asked, call, .. } = self;
+        let Self { started, asked, call, observer, observed, .. } = self;
         let mut events = Events::new();
         let is_first = asked.is_none();
         // Nothing lies between the start and the first question: what reads the clock once for both saves the time.
@@ -73,8 +76,17 @@ where
             }
             step
         });
-        events.report(now, self.observer);
+        if is_first {
+            observer.observe_call(now, observed, &Event::CallStarted { deadline: call.deadline() });
+        }
+        events.report_call(now, *observer, observed);
         step
+    }
+
+    /// Runs a piece of an attempt, in whatever the observer makes of that.
+    #[inline]
+    pub(super) fn within<R>(&mut self, attempt: u32, piece: impl FnOnce() -> R) -> R {
+        self.observer.within(&mut self.observed, attempt, piece)
     }
 
     /// The attempt that the call was given leave to make when it was asked last.
@@ -85,6 +97,7 @@ where
     /// Tells how an attempt ended. Returns its ticket if that is the call's success.
     pub(super) fn finish(&mut self, entropy: u64, made: Made, classified: &impl Classified) -> Option<L::Ticket> {
         let (number, outcome) = (made.attempt.number, classified.outcome());
+        classified.details(&mut |name, value| self.observer.detail(&mut self.observed, number, name, value));
         if let Some(told) = classified.told() {
             self.tell(|call, now, pipeline, events| call.tell(now, number, told, pipeline, events));
         }
@@ -122,7 +135,7 @@ where
     ) -> (Instant, R) {
         let (now, mut events) = (self.clock.now(), Events::new());
         let said = with_wakes(self.pipeline, |pipeline| tell(&mut self.call, now, pipeline, &mut events));
-        events.report(now, self.observer);
+        events.report_call(now, self.observer, &mut self.observed);
         (now, said)
     }
 }

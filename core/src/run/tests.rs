@@ -14,6 +14,7 @@ use crate::outcome::{Outcome, OutcomeKind};
 use crate::pipeline::PipelineBuilder;
 use crate::rate_limit::{Quota, TokenBucket};
 use crate::retry::Retry;
+use crate::retry::budget::Cause;
 use crate::time::{Clock, ManualClock};
 
 extern crate std;
@@ -230,6 +231,8 @@ fn a_call_that_is_refused_makes_no_attempt() {
 struct Heard<'a>(&'a RefCell<Pipeline>, RefCell<Vec<Event>>);
 
 impl Observer for Heard<'_> {
+    type Call = ();
+
     fn observe(&self, _now: Instant, event: &Event) {
         assert!(self.0.try_borrow_mut().is_ok(), "the lock is held while {event:?} is reported");
         self.1.borrow_mut().push(*event);
@@ -316,9 +319,10 @@ fn an_observer_hears_it_after_the_lock_is_released() {
     assert_eq!(clock.drive(call), Some(Ok(200)));
     let heard: Vec<_> = observer.1.borrow().iter().map(core::mem::discriminant).collect();
     let want = [
+        Event::CallStarted { deadline: Instant::EPOCH },
         Event::AttemptStarted { attempt: 1, until: Instant::EPOCH },
         Event::AttemptEnded { attempt: 1, outcome: OutcomeKind::Transient },
-        Event::RetryScheduled { attempt: 2, at: Instant::EPOCH },
+        Event::RetryScheduled { attempt: 2, at: Instant::EPOCH, cause: Cause::Transient },
         Event::AttemptStarted { attempt: 2, until: Instant::EPOCH },
         Event::AttemptEnded { attempt: 2, outcome: OutcomeKind::Success },
         Event::Succeeded { attempts: 2 },

@@ -15,6 +15,8 @@ impl DecisionLog {
 }
 
 impl Observer for DecisionLog {
+    type Call = ();
+
     fn observe(&self, now: Instant, event: &Event) {
         self.0.borrow_mut().push((now, *event));
     }

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use fastrand::Rng;
-use steadfast_core::event::{Events, Observer};
+use steadfast_core::event::{Event, Events, Observer};
 use steadfast_core::limits::Limiter;
 use steadfast_core::pipeline::{Attempt, Call, Hedged, Pipeline, Step};
 use steadfast_core::rejected::Rejected;
@@ -156,6 +156,7 @@ impl<'w, L: Limiter, O: Observer> Play<'w, L, O> {
             second.calls += 1;
         }
         let call = self.clients[index].pipeline.hedged_call(now, self.world.options);
+        self.observer.observe(now, &Event::CallStarted { deadline: call.deadline() });
         let gives_up = self.world.patience.map_or(Instant::MAX, |patience| now + patience);
         let under_way = UnderWay {
             call,

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use proptest::prelude::*;
 use steadfast_core::circuit_breaker::CircuitBreaker;
-use steadfast_core::event::{Event, Events};
+use steadfast_core::event::{Event, Events, Observer};
 use steadfast_core::limits::Limiter;
 use steadfast_core::outcome::Outcome;
 use steadfast_core::pipeline::{CallOptions, Pipeline, PipelineBuilder, Step};
@@ -90,6 +90,7 @@ fn blocking(mut pipeline: Pipeline, entropy: u64, times: &[Instant], answers: &[
         assert!(*begin >= clock.now(), "two calls at once");
         clock.set(*begin);
         let mut call = pipeline.call(*begin, CallOptions::idempotent());
+        log.observe(*begin, &Event::CallStarted { deadline: call.deadline() });
         loop {
             let step = call.poll(clock.now(), entropy, &mut pipeline, &mut events);
             events.report(clock.now(), &log);

@@ -38,6 +38,8 @@ fn pipeline() -> Result<Pipeline<Limits<1>>, InvalidSetting> {
 struct Log(RefCell<String>);
 
 impl Observer for Log {
+    type Call = ();
+
     fn observe(&self, now: Instant, event: &Event) {
         // Writing to a string does not fail.
         let _ = writeln!(self.0.borrow_mut(), "{} {event:?}", now.as_nanos());

@@ -176,7 +176,7 @@ fn an_error_is_one_sentence_and_has_what_the_server_said() {
     let fields = &[("x-request-id", "req-42"), ("retry-after", "3"), ("set-cookie", "SECRET")];
     let (error, _, _) = error_of(&[Answers(404, fields, "no such lamp: SECRET")]);
     let sentence = "GET https://api.example.com/v1/items/7: 404 Not Found after 1 attempt in 0.0ns \
-                    (retry: the failure is permanent, another attempt would repeat it): not found";
+                    (retry: the failure is permanent, another attempt would repeat it; change what is asked): not found";
     assert_eq!(error.to_string(), sentence);
     assert!(!format!("{error:?}").contains("SECRET"));
     let failure = error.failure().unwrap();

@@ -58,6 +58,8 @@ impl<'a, L> Witness<'a, L> {
 }
 
 impl<L: Log> Observer for Witness<'_, L> {
+    type Call = ();
+
     fn observe(&self, now: Instant, event: &Event) {
         self.log.line(now, format_args!("{event:?}"));
         match event {

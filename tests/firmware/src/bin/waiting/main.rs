@@ -23,6 +23,8 @@ use steadfast_firmware::timer::EmbassyTimer;
 struct NotBefore(Cell<Instant>);
 
 impl Observer for NotBefore {
+    type Call = ();
+
     fn observe(&self, _: Instant, event: &Event) {
         if let Event::RetryScheduled { at, .. } | Event::WaitingForLimits { until: at } = event {
             self.0.set(self.0.get().max(*at));
