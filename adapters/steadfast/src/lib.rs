@@ -26,6 +26,8 @@
 //! # }
 //! ```
 //!
+//! New here? The [guide] begins with ten lines on your runtime, and goes on chapter by chapter.
+//!
 //! | You want | Take |
 //! | --- | --- |
 //! | to call an HTTP API | `steadfast::client`, `hyper_client` or `smol_client`, or [`ApiClient`] with another transport or timer |
@@ -55,6 +57,8 @@
 //! | `hyper` | with `tokio`, `HyperTokioTransport` and `hyper_client`; with `smol`, `HyperSmolTransport` and `smol_client` |
 //! | `rustls`, `native-tls` | `https://` for `reqwest` |
 //! | `hyper-tokio-rustls`, `hyper-smol-rustls` | `https://` for `hyper` |
+
+pub mod guide;
 
 pub use steadfast_client::{
     AnyPipeline, ApiClient, ApiClientBuilder, Auth, ClientCredentials, Error, EventParser, EventStream, EventTooLong,
@@ -90,6 +94,8 @@ pub use steadfast_hyper::HyperTokioTransport;
 pub use steadfast_quanta::QuantaClock;
 #[cfg(feature = "reqwest")]
 pub use steadfast_reqwest::ReqwestTransport;
+#[cfg(all(feature = "tokio", feature = "reqwest"))]
+use steadfast_reqwest::reqwest;
 #[cfg(feature = "smol")]
 pub use steadfast_smol::SmolTimer;
 #[cfg(feature = "tokio")]
@@ -102,9 +108,7 @@ pub use steadfast_tokio::TokioTimer;
 /// # Errors
 /// If reqwest cannot set up TLS or its resolver.
 #[cfg(all(feature = "tokio", feature = "reqwest"))]
-pub fn client(
-    base_url: &str,
-) -> Result<ApiClientBuilder<ReqwestTransport, TokioTimer>, steadfast_reqwest::reqwest::Error> {
+pub fn client(base_url: &str) -> Result<ApiClientBuilder<ReqwestTransport, TokioTimer>, reqwest::Error> {
     Ok(ApiClient::builder(base_url, ReqwestTransport::new()?, TokioTimer::new()))
 }
 

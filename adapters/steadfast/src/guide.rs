@@ -1,0 +1,33 @@
+#![doc = include_str!("guide/contents.md")]
+
+pub mod getting_started {
+    #![doc = include_str!("guide/getting_started.md")]
+}
+
+pub mod choosing_limits {
+    #![doc = include_str!("guide/choosing_limits.md")]
+}
+
+pub mod retries {
+    #![doc = include_str!("guide/retries.md")]
+}
+
+pub mod circuit_breakers {
+    #![doc = include_str!("guide/circuit_breakers.md")]
+}
+
+pub mod llm_apis {
+    #![doc = include_str!("guide/llm_apis.md")]
+}
+
+pub mod testing {
+    #![doc = include_str!("guide/testing.md")]
+}
+
+pub mod no_std {
+    #![doc = include_str!("guide/no_std.md")]
+}
+
+pub mod cancel_safety {
+    #![doc = include_str!("guide/cancel_safety.md")]
+}
