@@ -112,7 +112,8 @@ impl Auth {
     }
 
     /// OAuth 2.0 client credentials (RFC 6749 §4.4): a token that is fetched once for all calls before the first, again
-    /// before it expires, and once more for a call that is told 401.
+    /// before it expires, and once more for a call that is told 401. Where an API refuses the new one as well, that is kept for 5 s
+    /// at first, for twice as long each time after, and for 5 minutes at most: the token server is not asked for each such call.
     pub fn oauth2(credentials: ClientCredentials) -> Self {
         Self(Kind::OAuth2(Arc::new(Tokens::new(credentials))))
     }

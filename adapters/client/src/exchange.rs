@@ -159,8 +159,8 @@ async fn exchange<T: Transport, C: Timer, O: Observer>(
     };
     let answer = match used {
         Some((tokens, which)) if answer.status() == Some(StatusCode::UNAUTHORIZED) => {
-            tokens.rejected(which);
-            if refused.swap(true, Ordering::Relaxed) { answer } else { answer.token_rejected() }
+            let has_another = tokens.rejected(client.timer().now(), which);
+            if refused.swap(true, Ordering::Relaxed) || !has_another { answer } else { answer.token_rejected() }
         }
         _ => answer,
     };

@@ -10,7 +10,7 @@ use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use steadfast_core::time::Timer;
+use steadfast_core::time::{Instant, Timer};
 use url::Url;
 use url::form_urlencoded;
 
@@ -208,9 +208,9 @@ impl Tokens {
         Ok((value, Used(which)))
     }
 
-    /// The API does not accept the token that a request was sent with.
-    pub(crate) fn rejected(&self, used: Used) {
-        lock(&self.life).rejected(used.0);
+    /// The API does not accept the token that a request was sent with. Whether the next request would have another.
+    pub(crate) fn rejected(&self, now: Instant, used: Used) -> bool {
+        lock(&self.life).rejected(now, used.0)
     }
 
     /// Fetches a token for everybody, and returns it, whether it is over by now or not: fetched anew, it would be no better.

@@ -9,6 +9,12 @@ const LEASE: Duration = Duration::from_secs(60);
 /// How long nobody tries again to replace a token that still works, after a fetch has failed.
 const PAUSE: Duration = Duration::from_secs(5);
 
+/// For how long at least a token is kept that came in place of one that was refused, though it be refused as well.
+const RENEWAL_PAUSE: Duration = Duration::from_secs(5);
+
+/// And for how long at most: as often as that, somebody asks whether the API has come to accept another one.
+const LONGEST_RENEWAL_PAUSE: Duration = Duration::from_secs(5 * 60);
+
 /// How long a token is used whose server does not say. RFC 6749 §5.1 recommends that it does.
 const UNKNOWN_LIFE: Duration = Duration::from_secs(60 * 60);
 
@@ -25,10 +31,16 @@ const UNKNOWN_LIFE: Duration = Duration::from_secs(60 * 60);
 /// A stale token still works: whoever asks first fetches another, and everybody else goes on with the old one. Without a
 /// token that works, everybody waits for the one who fetches.
 ///
+/// An API that refuses every token (its clock is wrong, or 401 is its word for "forbidden") is no reason to fetch one for each
+/// call. The first that is refused is replaced at once. One that is refused soon after is kept, and whoever uses it is told what
+/// the API says: for 5 s after that refusal, and for twice as long after each that follows, up to 5 minutes. When it was as long
+/// again without a refusal, it begins anew.
+///
 /// Invariants, each the name of a test:
 /// - *one fetches for all*: while a fetch is out, nobody is told to begin another.
 /// - *a lost fetch is replaced*: one that never reports keeps nobody from fetching for longer than its lease.
 /// - *only the token that was rejected is dropped*: late news about an earlier one changes nothing.
+/// - *an api that refuses every token costs few*: no more fetches than pauses that have passed.
 #[derive(Debug)]
 pub(super) struct TokenLife {
     token: Option<Token>,
@@ -38,6 +50,15 @@ pub(super) struct TokenLife {
     fetching: Option<Instant>,
     /// Counts the fetches, likewise.
     fetches: u64,
+    /// The last time that a token was dropped because it was refused.
+    renewed: Option<Renewed>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Renewed {
+    at: Instant,
+    /// For how long its successor is kept, whatever the API says.
+    pause: Duration,
 }
 
 #[derive(Debug)]
@@ -65,7 +86,7 @@ pub(super) struct Fetch(u64);
 
 impl TokenLife {
     pub(super) const fn new() -> Self {
-        Self { token: None, generation: 0, fetching: None, fetches: 0 }
+        Self { token: None, generation: 0, fetching: None, fetches: 0, renewed: None }
     }
 
     pub(super) fn ask(&mut self, now: Instant) -> Need {
@@ -120,11 +141,20 @@ impl TokenLife {
         }
     }
 
-    /// The server does not accept this token, whatever its life was said to be.
-    pub(super) fn rejected(&mut self, generation: u64) {
-        if generation == self.generation {
-            self.token = None;
+    /// The server does not accept this token, whatever its life was said to be. Whether there is another, or there is one to be
+    /// fetched: else the next request would be refused as this was.
+    pub(super) fn rejected(&mut self, now: Instant, generation: u64) -> bool {
+        if generation != self.generation || self.token.is_none() {
+            return true;
         }
+        let pause = match self.renewed {
+            Some(Renewed { at, pause }) if now < at + pause => return false,
+            Some(Renewed { at, pause }) if now < at + pause + pause => (pause * 2).min(LONGEST_RENEWAL_PAUSE),
+            Some(_) | None => RENEWAL_PAUSE,
+        };
+        self.renewed = Some(Renewed { at: now, pause });
+        self.token = None;
+        true
     }
 }
 
@@ -202,11 +232,42 @@ mod tests {
     fn only_the_token_that_was_rejected_is_dropped() {
         let mut life = with_token();
         let Need::Use(_, first) = life.ask(s(1)) else { panic!("it is fresh") };
-        life.rejected(first);
+        assert!(life.rejected(s(1), first));
+        assert!(life.rejected(s(1), first), "another is on its way");
         let again = fetch(&mut life, 1);
         life.fetched(s(2), again, "b".into(), None);
-        life.rejected(first);
+        assert!(life.rejected(s(2), first), "there is another");
         assert_eq!([3, 3539, 3542].map(|secs| told(&mut life, secs)), ["b", "b", "fetch"]);
+    }
+
+    /// The seconds at which a token is fetched, where the API refuses whatever it is shown, once a second from `begin`.
+    fn fetches(life: &mut TokenLife, seconds: std::ops::Range<u64>) -> Vec<u64> {
+        let mut fetches = Vec::new();
+        for secs in seconds {
+            for _ in 0..2 {
+                match life.ask(s(secs)) {
+                    Need::Fetch(fetch) => {
+                        fetches.push(secs);
+                        life.fetched(s(secs), fetch, "x".into(), Some(Duration::from_secs(1_000_000)));
+                    }
+                    Need::Use(_, generation) => drop(life.rejected(s(secs), generation)),
+                    Need::Wait(_) => panic!("nobody else fetches"),
+                }
+            }
+        }
+        fetches
+    }
+
+    #[test]
+    fn an_api_that_refuses_every_token_costs_few() {
+        let mut life = TokenLife::new();
+        // The first token, its successor, and then one when each pause is over: 5, 10, 20, 40, 80, 160 and from then on 300 s.
+        assert_eq!(fetches(&mut life, 0..1_000), [0, 1, 5, 15, 35, 75, 155, 315, 615, 915]);
+        // Refused again after all had been well for long: replaced at once, and then the pauses are short again.
+        assert_eq!(fetches(&mut life, 5_000..5_010), [5_000, 5_005]);
+        // Refused by some of its APIs only: just as much, and the others go on with what is there.
+        let Need::Use(_, generation) = life.ask(s(5_010)) else { panic!("it is kept") };
+        assert!(!life.rejected(s(5_010), generation));
     }
 
     #[test]

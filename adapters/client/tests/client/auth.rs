@@ -141,6 +141,23 @@ fn a_call_that_is_told_401_gets_one_new_token() {
 }
 
 #[test]
+fn an_api_that_refuses_every_token_is_told_no_more_tokens_than_pauses_pass() {
+    let told = Answers(401, &[], "no");
+    let (clock, script) =
+        (ManualClock::new(), Script::new(&[FIRST, told, SECOND, told, told, told, told, told, FIRST, told]));
+    let client = builder(&clock, &script).auth(oauth()).build().unwrap();
+    // A new one at once, and then not before 5 s have passed.
+    for (at, attempts) in [(0, 2), (1_000, 1), (2_000, 1), (4_000, 1), (6_000, 2)] {
+        clock.set(Instant::EPOCH + ms(at));
+        let error = clock.drive(client.get("items").send()).unwrap().unwrap_err();
+        assert!(matches!(error, Error::Authentication(_)), "{error}");
+        assert_eq!(error.failure().unwrap().attempts(), attempts, "at {at}");
+    }
+    let fetched = seen(&script).iter().filter(|(url, _)| url == TOKEN_URL).count();
+    assert_eq!(fetched, 3);
+}
+
+#[test]
 fn a_token_that_cannot_be_fetched_is_an_error_of_its_own() {
     let refused = Answers(400, &[], r#"{"error":"invalid_scope"}"#);
     for (script, want, requests) in [
