@@ -128,8 +128,9 @@ pub enum Error {
     /// The body is not the JSON that was asked for.
     #[error("{failure}: the body is not what was expected at {path}: {source}")]
     Decode {
-        /// Which of its values: `items[3].price`, or `.` for the whole. Where that lies in a map, its key is told, and of a path
-        /// 256 characters at most.
+        /// Which of its values: `items[3].price`, or `.` for the whole. A key that does not look like a name is told as `*`, since
+        /// that of a map may be a secret: one of more than 32 characters or more than 3 digits, or with others than letters,
+        /// digits, `_`, `-` and `$`. Of a long path, the first 256 bytes are told.
         path: String,
         /// What is wrong with it, and where.
         source: JsonError,

@@ -1,9 +1,16 @@
 use std::fmt;
 
 use serde_json::error::Category;
+use serde_path_to_error::Segment;
 
-/// How much of a path is told, in characters.
+/// How much of a path is told, in bytes.
 const MOST_OF_A_PATH: usize = 256;
+
+/// The longest key that is taken for a name. Tokens and identifiers are longer, most of them.
+const LONGEST_NAME: usize = 32;
+
+/// The most digits of a key that is taken for a name. What is drawn at random has more, most of it.
+const MOST_DIGITS: usize = 3;
 
 /// What is wrong with a JSON text, and where: without what stood there, which may be a secret.
 ///
@@ -84,21 +91,42 @@ impl std::error::Error for JsonError {}
 
 /// Where in the text it was: `items[3].price`, or `.` for the whole, and where nobody knows.
 ///
-/// A name that is unknown is no place in what was expected, but something that was found, and is not told.
+/// A name that is unknown is no place in what was expected, but something that was found, and is not told. Nor is a key that
+/// does not look like a name (see [`is_name`]): that of a map can be anything, and nothing tells it from a struct's. `*` stands
+/// for it.
 pub(crate) fn path_of(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
-    let mut path = error.path().to_string();
-    if let Some(last) = error.path().iter().next_back().map(ToString::to_string) {
-        let message = error.inner().to_string();
-        if ["field", "variant"].iter().any(|kind| message.starts_with(&format!("unknown {kind} `{last}`"))) {
-            path = path.strip_suffix(&*last).unwrap_or_default().trim_end_matches('.').to_owned();
+    let message = error.inner().to_string();
+    let is_found = |segment: &&Segment| {
+        ["field", "variant"].iter().any(|kind| message.starts_with(&format!("unknown {kind} `{segment}`")))
+    };
+    let mut segments: Vec<_> = error.path().iter().collect();
+    if segments.last().is_some_and(is_found) {
+        segments.pop();
+    }
+    let mut path = String::new();
+    for segment in segments {
+        let (between, part) = match segment {
+            Segment::Seq { index } => ("", format!("[{index}]")),
+            Segment::Map { key: name } | Segment::Enum { variant: name } if is_name(name) => (".", name.clone()),
+            Segment::Map { .. } | Segment::Enum { .. } => (".", "*".to_owned()),
+            Segment::Unknown => continue,
+        };
+        if path.len() + part.len() >= MOST_OF_A_PATH {
+            path.push('…');
+            break;
         }
+        path += if path.is_empty() { "" } else { between };
+        path += &part;
     }
-    if path.is_empty() || path == "?" {
-        return ".".to_owned();
-    }
-    // The keys of a map can be anything.
-    let shown = path.chars().map(|character| if character.is_control() { '\u{fffd}' } else { character });
-    shown.take(MOST_OF_A_PATH).collect()
+    if path.is_empty() { ".".to_owned() } else { path }
+}
+
+/// Whether a key looks like what somebody calls a field, and not like what it holds: `billing-address`, `line_2`, `sha256`,
+/// `$ref`, and neither an address of mail, nor an identifier that was drawn, nor a token.
+fn is_name(key: &str) -> bool {
+    let digits = key.bytes().filter(u8::is_ascii_digit).count();
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"_-$".contains(&byte);
+    !key.is_empty() && key.len() <= LONGEST_NAME && digits <= MOST_DIGITS && key.bytes().all(is_part)
 }
 
 #[cfg(test)]
@@ -130,6 +158,51 @@ mod tests {
         fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
             Err(D::Error::custom(format!("{} is no good", String::deserialize(from)?)))
         }
+    }
+
+    fn path<T: DeserializeOwned + fmt::Debug>(text: &str) -> String {
+        let mut json = serde_json::Deserializer::from_str(text);
+        path_of(&serde_path_to_error::deserialize::<_, T>(&mut json).expect_err("it does not fit"))
+    }
+
+    #[test]
+    fn a_path_shows_names_and_no_other_keys() {
+        type Map = std::collections::BTreeMap<String, Vec<u32>>;
+        for (key, want) in [
+            ("prices", "prices[0]"),
+            ("billing-address", "billing-address[0]"),
+            ("line_2", "line_2[0]"),
+            ("sha256", "sha256[0]"),
+            ("$ref", "$ref[0]"),
+            ("", "*[0]"),
+            ("ann@example.com", "*[0]"),
+            ("the password is secret", "*[0]"),
+            ("f47ac10b-58cc-4372-a567-0e02b2c3d479", "*[0]"),
+            ("sk_live_4eC39HqLyjWDarjtT1zdp7dc", "*[0]"),
+            ("4111111111111111", "*[0]"),
+            ("é", "*[0]"),
+            (r"\u0007", "*[0]"),
+            (&"a".repeat(33), "*[0]"),
+            (&"a".repeat(1_000_000), "*[0]"),
+        ] {
+            assert_eq!(path::<Map>(&format!(r#"{{"{key}": [null]}}"#)), want, "{key:.40}");
+        }
+        assert_eq!(path::<Vec<Map>>(r#"[{}, {"a": [1, null]}]"#), "[1].a[1]");
+        assert_eq!(path::<Map>("7"), ".");
+        assert_eq!(path::<Vec<Item>>(r#"[{"SECRET": 1}]"#), "[0]");
+        assert_eq!(path::<Item>(r#"{"id": 1, "kind": "SECRET"}"#), "kind");
+    }
+
+    #[test]
+    fn a_path_has_a_bound() {
+        #[derive(Debug, Deserialize)]
+        struct Deep {
+            #[serde(rename = "child_of_its_parent")]
+            _child: Option<Box<Deep>>,
+        }
+        let text = r#"{"child_of_its_parent": "#.repeat(100) + "7";
+        let path = path::<Deep>(&text);
+        assert!(path.len() < MOST_OF_A_PATH + 4 && path.ends_with('…'), "{path}");
     }
 
     fn check<T: DeserializeOwned + fmt::Debug>(text: &str, want: &str) {

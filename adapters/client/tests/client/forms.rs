@@ -183,19 +183,19 @@ fn json_that_is_not_what_was_expected_says_where() {
     enum Kind {
         Gift { to: Option<Item> },
     }
-    let long = "k".repeat(256 - "prices.".len());
-    let (far, cut) = (format!(r#"{{"items": [], "prices": {{"{long}kkkk": "x"}}}}"#), format!("prices.{long}"));
+    let long = format!(r#"{{"items": [], "prices": {{"{}": "x"}}}}"#, "k".repeat(1000));
     for (body, path) in [
         (r#"{"items": [{"name": "a"}, {"name": 7}]}"#, "items[1].name"),
         (r#"{"items": [{"nam": "a"}]}"#, "items[0]"),
         (r#"{"items": {}}"#, "items"),
         (r#"{"items": [], "note": []}"#, "note"),
-        // What is unknown is no place, but what was found there. A map's key is a place, however long and strange.
+        // What is unknown is no place, but what was found there. A map's key is one, and shown if it looks like a name.
         (r#"{"items": [], "kind": "SECRET"}"#, "kind"),
         (r#"{"items": [], "kind": {"SECRET": 1}}"#, "kind"),
         (r#"{"items": [], "kind": {"Gift": {"SECRET": 1}}}"#, "kind.Gift"),
-        (r#"{"items": [], "prices": {"a": 1, "a\nb": "x"}}"#, "prices.a\u{fffd}b"),
-        (Box::leak(far.into_boxed_str()), &*cut),
+        (r#"{"items": [], "prices": {"a": 1, "lamp": "x"}}"#, "prices.lamp"),
+        (r#"{"items": [], "prices": {"a": 1, "SECRET@example.com": "x"}}"#, "prices.*"),
+        (Box::leak(long.into_boxed_str()), "prices.*"),
         (r#"{"items": []"#, "."),
         (r#"{"items": []} x"#, "."),
         ("<html>", "."),
