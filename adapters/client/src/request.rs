@@ -235,6 +235,20 @@ impl<'a, T: Transport, C: Timer, O: Observer> RequestBuilder<'a, T, C, O> {
         self.streaming(Extent::Head).await
     }
 
+    /// The same, and whatever the status of the last response, it is no error, as with [`send_raw`](Self::send_raw).
+    ///
+    /// What means success is streamed. The body of any other response is read whole before, while the policies decide whether it
+    /// is the last, and comes in one part: it is an explanation, and no longer than [`max_body`](crate::ApiClientBuilder::max_body).
+    ///
+    /// Cancel safe, as [`send`](Self::send) is.
+    ///
+    /// # Errors
+    /// If the last attempt brought no response, or none that is whole and no success, or the call was refused before its first.
+    pub async fn send_raw_streaming(mut self) -> Result<StreamingResponse<T, C, O>, Error> {
+        self.overrides.any_status = true;
+        self.streaming(Extent::Head).await
+    }
+
     /// Server-sent events: as they come, and as long as they do. See [`EventStream`].
     pub fn events(self) -> EventStream<'a, T, C, O> {
         EventStream::new(self)
@@ -277,25 +291,29 @@ impl<'a, T: Transport, C: Timer, O: Observer> RequestBuilder<'a, T, C, O> {
     }
 
     async fn streaming(self, extent: Extent) -> Result<StreamingResponse<T, C, O>, Error> {
-        let client = self.client.clone();
-        let Called { tried, spent, target, started, elapsed, patience, flight, .. } = self.call(extent).await?;
+        let (client, any_status) = (self.client.clone(), self.overrides.any_status);
+        let Called { tried, spent, target, started, elapsed, patience, flight, redirects, .. } =
+            self.call(extent).await?;
         let Tried { number, answer, body, .. } = tried;
-        match (answer, body) {
+        let mut response = match (answer, body) {
             (Answer::Whole { head, .. }, Some(body)) => {
                 let body = Guarded::new(Box::into_pin(body), patience);
                 let mut response =
                     StreamingResponse::new(client, Some((body, flight)), head, target, number, started, elapsed);
                 response.spent = spent;
-                Ok(response)
+                response
             }
-            // A redirect, which the policies find nothing wrong with.
-            (answer, _) => match Response::of(answer, target, number, elapsed) {
-                Err(error) => Err(error),
-                Ok(Response { head, target, attempts, elapsed, .. }) => {
-                    Ok(StreamingResponse::new(client, None, head, target, attempts, started, elapsed))
-                }
-            },
-        }
+            // Read whole: it means no success, or is a redirect, which the policies find nothing wrong with.
+            (answer, _) => {
+                let of = if any_status { Response::of_any_status } else { Response::of };
+                let Response { head, body, target, attempts, elapsed, .. } = of(answer, target, number, elapsed)?;
+                let mut response = StreamingResponse::new(client, None, head, target, attempts, started, elapsed);
+                response.read = body;
+                response
+            }
+        };
+        response.redirects = redirects;
+        Ok(response)
     }
 
     async fn call(self, extent: Extent) -> Result<Called<T::Body, C, O>, Error> {

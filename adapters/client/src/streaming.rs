@@ -16,12 +16,13 @@ use steadfast_executor::{Flight, ShutDown};
 use crate::answer::Head;
 use crate::any_pipeline::AnySpent;
 use crate::client::ApiClient;
-use crate::error::{Error, Failure, Named};
+use crate::error::{Error, Failure, Named, request_id};
 use crate::guard::{Broke, Guarded};
 use crate::transport::Transport;
 
 /// A response that means success, whose body is still to come: from
-/// [`send_streaming`](crate::RequestBuilder::send_streaming).
+/// [`send_streaming`](crate::RequestBuilder::send_streaming). Or any, from
+/// [`send_raw_streaming`](crate::RequestBuilder::send_raw_streaming).
 ///
 /// ```
 /// # use std::future::{Ready, ready};
@@ -73,6 +74,8 @@ pub struct StreamingResponse<T: Transport, C: Timer, O> {
     client: ApiClient<T, C, O>,
     /// `None` when there is no more of it.
     open: Option<Open<T, C>>,
+    /// The body of a response that means no success, which has been read whole and not been handed out yet.
+    pub(crate) read: Bytes,
     head: Head,
     target: Named,
     attempts: u32,
@@ -80,6 +83,7 @@ pub struct StreamingResponse<T: Transport, C: Timer, O> {
     elapsed: Duration,
     /// What the call took of the limits, until that is settled.
     pub(crate) spent: Option<AnySpent<C, O>>,
+    pub(crate) redirects: u32,
 }
 
 type Guards<T, C> = Guarded<Box<<T as Transport>::Body>, C>;
@@ -109,7 +113,8 @@ impl<T: Transport, C: Timer, O: Observer> StreamingResponse<T, C, O> {
             let watched = Arc::clone(&flight);
             Open { body, flight, stopped: Box::pin(async move { watched.until_stopped().await }) }
         });
-        Self { client, open, head, target, attempts, started, elapsed, spent: None }
+        let (read, spent, redirects) = (Bytes::new(), None, 0);
+        Self { client, open, read, head, target, attempts, started, elapsed, spent, redirects }
     }
 
     /// The status code.
@@ -130,6 +135,17 @@ impl<T: Transport, C: Timer, O: Observer> StreamingResponse<T, C, O> {
     /// How long it took until the head was there, with all waits and retries.
     pub fn elapsed(&self) -> Duration {
         self.elapsed
+    }
+
+    /// How many redirects were followed on the way.
+    pub fn redirects(&self) -> u32 {
+        self.redirects
+    }
+
+    /// The server's own name for the request, from the usual header fields; else that which the client gave it, if it
+    /// [does](crate::ApiClientBuilder::request_ids).
+    pub fn request_id(&self) -> Option<&str> {
+        request_id(Some(&self.head.headers), &self.target)
     }
 
     /// The next part of the body, as it came; `None` at the end, and after an error.
@@ -181,6 +197,9 @@ impl<T: Transport, C: Timer, O: Observer> Stream for StreamingResponse<T, C, O> 
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
+        if !this.read.is_empty() {
+            return Poll::Ready(Some(Ok(std::mem::take(&mut this.read))));
+        }
         let Some(open) = &mut this.open else { return Poll::Ready(None) };
         if let Poll::Ready(why) = open.stopped.as_mut().poll(cx) {
             this.open = None;

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use futures_util::future::join;
-use steadfast_client::StreamingResponse;
+use steadfast_client::{Redirects, StreamingResponse};
 use steadfast_core::concurrency::ConcurrencyLimit;
 use steadfast_core::time::Clock;
 
@@ -56,6 +56,50 @@ fn a_response_that_is_no_success_is_an_error_with_its_body() {
         let failure = error.failure().unwrap();
         assert_eq!((failure.status().unwrap().as_u16(), failure.body()), (status, &b"no such file"[..]));
         assert_eq!(script.open(), 0);
+    }
+}
+
+#[test]
+fn a_raw_response_is_no_error_whatever_its_status() {
+    // What it says, in how many attempts, and in which parts.
+    let table: [(&[Does], u16, u32, &[&str]); 6] = [
+        (&[Streams(&["a", "b"])], 200, 1, &["a", "b"]),
+        (&[Answers(404, &[], "no such file")], 404, 1, &["no such file"]),
+        (&[Answers(404, &[], "")], 404, 1, &[]),
+        (&[Answers(302, &[], "elsewhere")], 302, 1, &["elsewhere"]),
+        (&[Answers(503, &[], "later"), Streams(&["a", "b"])], 200, 2, &["a", "b"]),
+        (&[Answers(503, &[], "later"); 3], 503, 3, &["later"]),
+    ];
+    for (does, status, attempts, want) in table {
+        let (clock, script) = (ManualClock::new(), Script::new(does));
+        let client = builder(&clock, &script).build().unwrap();
+        let mut response = clock.drive(client.get("file").send_raw_streaming()).unwrap().unwrap();
+        assert_eq!((response.status().as_u16(), response.attempts()), (status, attempts));
+        let (parts, end) = clock.drive(parts(&mut response)).unwrap();
+        assert!(end.is_ok() && parts == want, "{parts:?} {end:?}");
+        assert_eq!((script.open(), client.running()), (0, 0));
+    }
+    for does in [Resets, BreaksOff] {
+        let (clock, script) = (ManualClock::new(), Script::new(&[does; 3]));
+        let client = builder(&clock, &script).build().unwrap();
+        let result = clock.drive(client.post("file").send_raw_streaming()).unwrap();
+        assert_eq!(result.is_ok(), matches!(does, BreaksOff), "a head is a response, and no head is none");
+    }
+}
+
+#[test]
+fn it_tells_of_the_way_what_a_whole_response_tells() {
+    let to_next = Answers(307, &[("location", "/v1/next")], "");
+    let named = Answers(200, &[("x-request-id", "r-1")], "file");
+    for (does, id) in [(named, "r-1"), (Streams(&["file"]), "mine")] {
+        let (clock, script) = (ManualClock::new(), Script::new(&[to_next, does, to_next, does]));
+        let client = builder(&clock, &script).redirects(Redirects::same_origin()).request_ids("x-request-id");
+        let client = client.build().unwrap();
+        let get = || client.get("file").header("x-request-id", "mine");
+        let streaming = clock.drive(get().send_streaming()).unwrap().unwrap();
+        let whole = clock.drive(get().send()).unwrap().unwrap();
+        assert_eq!((streaming.redirects(), streaming.request_id()), (1, Some(id)));
+        assert_eq!((whole.redirects(), whole.request_id()), (1, Some(id)));
     }
 }
 
