@@ -78,6 +78,7 @@ impl<T, C: Timer> ApiClient<T, C> {
     /// | `max_body` | 16 MiB | a response is read into memory; one that never ends must not fill it |
     /// | `max_replay` | 64 KiB | a request's body that is a stream can be sent again up to here; each call under way may hold as much |
     /// | `read_timeout` | 30 s | of a body that is streamed there may be more to come for as long as the deadline allows, but not nothing for so long |
+    /// | time to connect | 5 s | a setting of the transport, which alone knows when there is a connection; what is late there was never sent, so a POST is repeated too |
     /// | `longest_hold` | 24 h | a server that says "nothing left for a year" is mistaken; quotas of a day are not |
     /// | `seed` | random | two processes must not draw the same jitter |
     /// | `wall_clock` | the operating system's; in a browser none | a `Retry-After` may be a date |

@@ -20,7 +20,7 @@
 //!
 //! | Setting | Value | Why |
 //! | --- | --- | --- |
-//! | time to connect | 5 s | far above any that works and well below an attempt's ten, so that what was never sent is known as such |
+//! | time to connect (`with_connect_timeout`) | 5 s | far above any that works and well below an attempt's ten, so that what was never sent is known as such |
 //! | idle connections | 64 (tokio: to one origin) | a burst of calls finds its connections again; what is kept has a bound |
 //! | idle time | 90 s | longer only piles up what servers have closed by then |
 //!
@@ -67,6 +67,18 @@ fn refusal(uri: &http::Uri, has_tls: bool, feature: &str) -> Option<String> {
         (Some("https"), Some(_)) if has_tls => None,
         (Some("https"), Some(_)) => Some(format!("https:// needs the feature `{feature}` of steadfast-hyper")),
         _ => Some("the URI is not absolute, or its scheme is neither http nor https".to_owned()),
+    }
+}
+
+/// Has a body of unknown length sent whatever the method. hyper takes that of a GET or a HEAD for none, unless the field says
+/// otherwise, and would send nothing of it and say nothing.
+#[cfg(any(feature = "smol", feature = "tokio"))]
+fn frame(request: &mut http::Request<steadfast_client::RequestBody>) {
+    use http::header::{HeaderValue, TRANSFER_ENCODING};
+    use http_body::Body;
+
+    if request.body().size_hint().exact().is_none() {
+        request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
 }
 

@@ -25,6 +25,7 @@ use crate::{CONNECT_TIMEOUT, IDLE_TIMEOUT, MAX_IDLE};
 #[derive(Clone)]
 pub struct HyperSmolTransport {
     pool: Pool,
+    connect_timeout: Duration,
     #[cfg(feature = "smol-rustls")]
     tls: futures_rustls::TlsConnector,
 }
@@ -36,7 +37,7 @@ impl HyperSmolTransport {
     /// With the feature `smol-rustls`, if the platform's certificates cannot be loaded. Never without.
     pub fn new() -> io::Result<Self> {
         #[cfg(not(feature = "smol-rustls"))]
-        return Ok(Self { pool: Pool::new(MAX_IDLE, IDLE_TIMEOUT) });
+        return Ok(Self { pool: Pool::new(MAX_IDLE, IDLE_TIMEOUT), connect_timeout: CONNECT_TIMEOUT });
         #[cfg(feature = "smol-rustls")]
         return Ok(Self::with_tls(crate::tls::client_config()?));
     }
@@ -44,7 +45,8 @@ impl HyperSmolTransport {
     /// A pool of its own, with TLS as it is set up here: other certificates to trust, or one to show.
     #[cfg(feature = "smol-rustls")]
     pub fn with_tls(config: rustls::ClientConfig) -> Self {
-        Self { pool: Pool::new(MAX_IDLE, IDLE_TIMEOUT), tls: std::sync::Arc::new(config).into() }
+        let (pool, tls) = (Pool::new(MAX_IDLE, IDLE_TIMEOUT), std::sync::Arc::new(config).into());
+        Self { pool, connect_timeout: CONNECT_TIMEOUT, tls }
     }
 
     /// How many connections are kept that nobody uses, to all origins together. Zero keeps none. Default: 64.
@@ -58,6 +60,13 @@ impl HyperSmolTransport {
     #[must_use]
     pub fn with_idle_timeout(mut self, timeout: Duration) -> Self {
         self.pool.idle_timeout = timeout;
+        self
+    }
+
+    /// How long making a connection may take, with TLS. What is late was never sent, and may be repeated. Default: 5 s.
+    #[must_use]
+    pub fn with_connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
         self
     }
 
@@ -78,8 +87,8 @@ impl HyperSmolTransport {
     /// A new connection, in time.
     async fn connect(&self, origin: &Origin) -> Result<Connection, BoxError> {
         let late = async {
-            async_io::Timer::after(CONNECT_TIMEOUT).await;
-            Err(io::Error::new(io::ErrorKind::TimedOut, "no connection in 5 s"))
+            async_io::Timer::after(self.connect_timeout).await;
+            Err(io::Error::new(io::ErrorKind::TimedOut, format!("no connection in {:?}", self.connect_timeout)))
         };
         let stream = self.stream_to(origin).or(late).await?;
         Ok(Connection::over(stream).await?)
@@ -100,7 +109,10 @@ impl HyperSmolTransport {
 
 impl fmt::Debug for HyperSmolTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HyperSmolTransport").field("pool", &self.pool).finish_non_exhaustive()
+        f.debug_struct("HyperSmolTransport")
+            .field("pool", &self.pool)
+            .field("connect_timeout", &self.connect_timeout)
+            .finish_non_exhaustive()
     }
 }
 
@@ -133,5 +145,6 @@ fn prepare(request: &mut Request<RequestBody>) -> Result<Origin, BoxError> {
     request.headers_mut().entry(HOST).or_insert(HeaderValue::try_from(host)?);
     *request.uri_mut() = target;
     *request.version_mut() = Version::HTTP_11;
+    crate::frame(request);
     Ok(origin)
 }

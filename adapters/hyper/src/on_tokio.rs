@@ -3,6 +3,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -23,6 +24,8 @@ use crate::{CONNECT_TIMEOUT, IDLE_TIMEOUT, MAX_IDLE};
 #[derive(Clone, Debug)]
 pub struct HyperTokioTransport {
     client: Client<Connector, RequestBody>,
+    #[cfg(feature = "tokio-rustls")]
+    tls: rustls::ClientConfig,
 }
 
 #[cfg(not(feature = "tokio-rustls"))]
@@ -37,7 +40,7 @@ impl HyperTokioTransport {
     /// With the feature `tokio-rustls`, if the platform's certificates cannot be loaded. Never without.
     pub fn new() -> io::Result<Self> {
         #[cfg(not(feature = "tokio-rustls"))]
-        return Ok(Self::over(tcp()));
+        return Ok(Self::over(tcp(CONNECT_TIMEOUT)));
         #[cfg(feature = "tokio-rustls")]
         return Ok(Self::with_tls(crate::tls::client_config()?));
     }
@@ -45,27 +48,45 @@ impl HyperTokioTransport {
     /// A pool of its own, with TLS as it is set up here: other certificates to trust, or one to show.
     #[cfg(feature = "tokio-rustls")]
     pub fn with_tls(config: rustls::ClientConfig) -> Self {
-        let mut tcp = tcp();
-        tcp.enforce_http(false);
-        let connector = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(config).https_or_http();
-        Self::over(connector.enable_http1().wrap_connector(tcp))
+        Self::over(tcp(CONNECT_TIMEOUT), config)
     }
 
-    fn over(connector: Connector) -> Self {
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .pool_max_idle_per_host(MAX_IDLE)
-            // Only what hyper hands back unwritten, from a connection that was used before: nothing is sent twice.
-            .retry_canceled_requests(true)
-            .build(connector);
-        Self { client }
+    /// How long making a connection may take, without TLS, of which the attempt timeout takes care. What is late was never sent,
+    /// and may be repeated. Default: 5 s. A pool of its own: none of the connections that this one has.
+    #[must_use]
+    pub fn with_connect_timeout(self, timeout: Duration) -> Self {
+        #[cfg(not(feature = "tokio-rustls"))]
+        return Self::over(tcp(timeout));
+        #[cfg(feature = "tokio-rustls")]
+        return Self::over(tcp(timeout), self.tls);
+    }
+
+    #[cfg(not(feature = "tokio-rustls"))]
+    fn over(tcp: HttpConnector) -> Self {
+        Self { client: client(tcp) }
+    }
+
+    #[cfg(feature = "tokio-rustls")]
+    fn over(mut tcp: HttpConnector, tls: rustls::ClientConfig) -> Self {
+        tcp.enforce_http(false);
+        let connector = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(tls.clone()).https_or_http();
+        Self { client: client(connector.enable_http1().wrap_connector(tcp)), tls }
     }
 }
 
-fn tcp() -> HttpConnector {
+fn client(connector: Connector) -> Client<Connector, RequestBody> {
+    Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .pool_max_idle_per_host(MAX_IDLE)
+        // Only what hyper hands back unwritten, from a connection that was used before: nothing is sent twice.
+        .retry_canceled_requests(true)
+        .build(connector)
+}
+
+fn tcp(connect_timeout: Duration) -> HttpConnector {
     let mut connector = HttpConnector::new();
-    connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    connector.set_connect_timeout(Some(connect_timeout));
     // The end of a request must not wait for the server to acknowledge its beginning.
     connector.set_nodelay(true);
     connector
@@ -75,7 +96,8 @@ impl Transport for HyperTokioTransport {
     type Body = Incoming;
     type Sending = Sending;
 
-    fn send(&self, request: Request<RequestBody>) -> Sending {
+    fn send(&self, mut request: Request<RequestBody>) -> Sending {
+        crate::frame(&mut request);
         match crate::refusal(request.uri(), cfg!(feature = "tokio-rustls"), "tokio-rustls") {
             Some(reason) => Sending(Step::Refused(Some(reason))),
             None => Sending(Step::Sent(self.client.request(request))),

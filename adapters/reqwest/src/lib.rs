@@ -14,7 +14,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
+use http::header::{HeaderValue, TRANSFER_ENCODING};
 use http::{Request, Response};
+use http_body::Body;
 use steadfast_client::{RequestBody, Transport, TransportError};
 
 pub use reqwest;
@@ -38,7 +40,9 @@ impl ReqwestTransport {
         Self::builder().build().map(Self::with_client)
     }
 
-    /// What [`new`](Self::new) builds from, for those who want to add to it: proxies, certificates, pool sizes.
+    /// What [`new`](Self::new) builds from, for those who want to add to it: proxies, certificates, pool sizes, or another
+    /// time to make a connection ([`connect_timeout`](reqwest::ClientBuilder::connect_timeout)). What is late in that was never
+    /// sent, and may be repeated.
     pub fn builder() -> reqwest::ClientBuilder {
         reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
@@ -57,12 +61,21 @@ impl Transport for ReqwestTransport {
     // reqwest does not name its future, so it is boxed here.
     type Sending = Pin<Box<dyn Future<Output = Result<Response<reqwest::Body>, TransportError>> + Send>>;
 
-    fn send(&self, request: Request<RequestBody>) -> Self::Sending {
+    fn send(&self, mut request: Request<RequestBody>) -> Self::Sending {
+        frame(&mut request);
         let client = self.client.clone();
         Box::pin(async move {
             let request = reqwest::Request::try_from(request.map(reqwest::Body::wrap)).map_err(failed)?;
             client.execute(request).await.map(Response::from).map_err(failed)
         })
+    }
+}
+
+/// Has a body of unknown length sent whatever the method. hyper, which reqwest stands on, takes that of a GET or a HEAD for none
+/// unless the field says otherwise, and would send nothing of it and say nothing. For HTTP/2, it leaves the field out.
+fn frame(request: &mut Request<RequestBody>) {
+    if request.body().size_hint().exact().is_none() {
+        request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
 }
 

@@ -8,7 +8,7 @@ use super::{Limitation, MS, Stack, answer, request, start, write};
 use crate::scripted_server::Step::{Drain, Pause, Read};
 
 /// Polls a future so many times, and returns its output if that was enough.
-async fn polled<F: Future>(mut future: Pin<&mut F>, times: usize) -> Option<F::Output> {
+pub async fn polled<F: Future>(mut future: Pin<&mut F>, times: usize) -> Option<F::Output> {
     let mut left = times;
     std::future::poll_fn(|cx| {
         let Some(less) = left.checked_sub(1) else { return Poll::Ready(None) };
