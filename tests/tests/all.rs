@@ -25,6 +25,7 @@ mod reconfigure;
 mod refunds;
 mod risks;
 mod server_limits;
+mod soak;
 mod stack;
 mod streams;
 mod support;

@@ -3,11 +3,9 @@
 //! Each test is a process of its own, because the others start and end threads all the time.
 
 use std::collections::BTreeMap;
-use std::env;
 use std::fs;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::process::Command;
 use std::time::Duration;
 
 use steadfast::core::retry::budget::Budget;
@@ -16,21 +14,7 @@ use steadfast_tests::conformance::transport::Stack;
 use steadfast_tests::faulty_server::{Faults, FaultyServer, Settings};
 
 use crate::stack::{HyperSmol, HyperTokio, Reqwest};
-
-/// Says to a process that it is the one in which there is nothing else.
-const ALONE: &str = "STEADFAST_TEST_ALONE";
-
-/// Runs the named test of this module in a process of its own.
-fn alone(name: &str, test: impl FnOnce()) {
-    if env::var_os(ALONE).is_some() {
-        return test();
-    }
-    let mut child = Command::new(env::current_exe().expect("a test is a program"));
-    let name = format!("{}::{name}", module_path!().split_once("::").expect("it is a module").1);
-    let output = child.args(["--exact", &name, "--test-threads=1"]).env(ALONE, "").output().expect("it can be run");
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && said.contains("1 passed"), "{said}{}", String::from_utf8_lossy(&output.stderr));
-}
+use crate::support::alone;
 
 /// The threads of this process by their numbers, with their names.
 fn threads() -> BTreeMap<u32, String> {
@@ -97,16 +81,16 @@ fn check<S: Stack>(of_the_runtime: &[&str], for_names: &str) {
 
 #[test]
 fn none_with_reqwest() {
-    alone("none_with_reqwest", || check::<Reqwest>(&[], "tokio-"));
+    alone(concat!(module_path!(), "::none_with_reqwest"), || check::<Reqwest>(&[], "tokio-"));
 }
 
 #[test]
 fn none_with_hyper_on_tokio() {
-    alone("none_with_hyper_on_tokio", || check::<HyperTokio>(&[], "tokio-"));
+    alone(concat!(module_path!(), "::none_with_hyper_on_tokio"), || check::<HyperTokio>(&[], "tokio-"));
 }
 
 /// smol has no timers and no sockets but those of async-io, which waits for them on a thread.
 #[test]
 fn none_with_hyper_on_smol() {
-    alone("none_with_hyper_on_smol", || check::<HyperSmol>(&["async-io"], "blocking-"));
+    alone(concat!(module_path!(), "::none_with_hyper_on_smol"), || check::<HyperSmol>(&["async-io"], "blocking-"));
 }

@@ -17,6 +17,9 @@ use steadfast_core::rate_limit::{Quota, Refusal, TokenBucket};
 use steadfast_core::time::{Clock, Instant, Timer};
 use steadfast_executor::{Demand, RateLimit};
 
+pub(crate) use alone::alone;
+
+mod alone;
 pub(crate) mod embassy;
 pub(crate) mod slow_server;
 
