@@ -22,6 +22,7 @@ mod line_changes;
 mod ports;
 mod promises;
 mod reconfigure;
+mod redirects;
 mod refunds;
 mod risks;
 mod server_limits;
