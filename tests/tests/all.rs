@@ -10,6 +10,7 @@ mod call;
 mod cancel;
 mod circuit_breaker;
 mod client;
+mod client_cancel;
 mod extremes;
 mod faulty_server;
 mod firmware;
