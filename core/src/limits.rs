@@ -120,6 +120,13 @@ impl<const K: usize> Limits<K> {
         }
     }
 
+    /// The same without rate limits, with room for any number of them.
+    #[must_use]
+    pub const fn without_rate_limits<const N: usize>(self) -> Limits<N> {
+        let Self { rates: _, counts: _, adaptive_rate, concurrency, blocked_until } = self;
+        Limits { rates: None, counts: [Counts::Weight; N], adaptive_rate, concurrency, blocked_until }
+    }
+
     /// The same with these rate limits, each of which counts calls or their weight.
     #[must_use]
     pub const fn with_rate_limits<const N: usize>(self, rates: RateLimits<N>, counts: [Counts; N]) -> Limits<N> {

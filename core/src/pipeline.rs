@@ -315,6 +315,13 @@ impl<const K: usize> PipelineBuilder<K> {
         PipelineBuilder { deadline, attempt_timeout, retry, budget, hedge, circuit_breaker, limits }
     }
 
+    /// No rate limit, which is the default; for code that builds pipelines with any number of them.
+    pub const fn without_rate_limits<const N: usize>(self) -> PipelineBuilder<N> {
+        let Self { deadline, attempt_timeout, retry, budget, hedge, circuit_breaker, limits } = self;
+        let limits = limits.without_rate_limits();
+        PipelineBuilder { deadline, attempt_timeout, retry, budget, hedge, circuit_breaker, limits }
+    }
+
     /// A rate that follows what the server bears, beside the rate limits or instead of them.
     pub const fn adaptive_rate(self, rate: AdaptiveRate) -> Self {
         Self { limits: self.limits.with_adaptive_rate(rate), ..self }

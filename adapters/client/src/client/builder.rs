@@ -139,6 +139,17 @@ impl<T, C: Timer, O: Observer> ApiClientBuilder<T, C, O> {
         self
     }
 
+    /// The same with a value that no `Debug` of a request shows.
+    pub fn secret_header(mut self, name: &str, value: &str) -> Self {
+        self.settings.headers = self.settings.headers.and_then(|mut headers| {
+            let (name, mut value) = header(name, value)?;
+            value.set_sensitive(true);
+            headers.insert(name, value);
+            Ok(headers)
+        });
+        self
+    }
+
     /// How the client says who it is, on each request.
     pub fn auth(mut self, auth: Auth) -> Self {
         self.settings.auth = auth;
