@@ -78,8 +78,10 @@ impl fmt::Debug for AnyPipeline {
     }
 }
 
-const ANOTHER_NUMBER: InvalidSetting =
-    InvalidSetting::Unchangeable { setting: "rate_limits", reason: "the client was built with more than one" };
+const ANOTHER_NUMBER: InvalidSetting = InvalidSetting::Unchangeable {
+    setting: "rate_limits",
+    reason: "limits that calls wait for can neither come nor go",
+};
 
 type With<C, O, const K: usize> = SharedPipeline<Common<C>, Common<O>, K>;
 
@@ -103,18 +105,24 @@ impl<C: Timer, O: Observer> AnyShared<C, O> {
     }
 
     /// Whether [`reconfigure`](Self::reconfigure) would go over to these settings.
-    pub(crate) fn accepts(&self, to: &Pipeline) -> Result<(), InvalidSetting> {
-        match self {
-            Self::One(shared) => shared.with_policies(|pipeline, _| pipeline.accepts(to)),
-            Self::Two(_) | Self::Three(_) | Self::Four(_) => Err(ANOTHER_NUMBER),
+    pub(crate) fn accepts(&self, to: &AnyPipeline) -> Result<(), InvalidSetting> {
+        match (self, &to.0) {
+            (Self::One(shared), Kind::One(to)) => shared.with_policies(|pipeline, _| pipeline.accepts(to)),
+            (Self::Two(shared), Kind::Two(to)) => shared.with_policies(|pipeline, _| pipeline.accepts(to)),
+            (Self::Three(shared), Kind::Three(to)) => shared.with_policies(|pipeline, _| pipeline.accepts(to)),
+            (Self::Four(shared), Kind::Four(to)) => shared.with_policies(|pipeline, _| pipeline.accepts(to)),
+            (Self::One(_) | Self::Two(_) | Self::Three(_) | Self::Four(_), _) => Err(ANOTHER_NUMBER),
         }
     }
 
     /// Goes over to other settings.
-    pub(crate) fn reconfigure(&self, to: &Pipeline) -> Result<(), InvalidSetting> {
-        match self {
-            Self::One(shared) => shared.reconfigure(to),
-            Self::Two(_) | Self::Three(_) | Self::Four(_) => Err(ANOTHER_NUMBER),
+    pub(crate) fn reconfigure(&self, to: &AnyPipeline) -> Result<(), InvalidSetting> {
+        match (self, &to.0) {
+            (Self::One(shared), Kind::One(to)) => shared.reconfigure(to),
+            (Self::Two(shared), Kind::Two(to)) => shared.reconfigure(to),
+            (Self::Three(shared), Kind::Three(to)) => shared.reconfigure(to),
+            (Self::Four(shared), Kind::Four(to)) => shared.reconfigure(to),
+            (Self::One(_) | Self::Two(_) | Self::Three(_) | Self::Four(_), _) => Err(ANOTHER_NUMBER),
         }
     }
 

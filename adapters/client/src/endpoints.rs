@@ -100,8 +100,8 @@ impl<C: Timer, O: Observer> Endpoints<C, O> {
     pub(crate) fn reconfigure(
         &self,
         base: &Url,
-        others: &Pipeline,
-        endpoints: &[(String, Pipeline)],
+        others: &AnyPipeline,
+        endpoints: &[(String, AnyPipeline)],
     ) -> Result<(), NotReconfigured> {
         let _alone = self.reconfiguring.lock().unwrap_or_else(PoisonError::into_inner);
         let endpoint =

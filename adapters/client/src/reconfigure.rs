@@ -1,10 +1,10 @@
 use std::fmt;
 
 use steadfast_core::event::Observer;
-use steadfast_core::pipeline::Pipeline;
 use steadfast_core::settings::InvalidSetting;
 use steadfast_core::time::Timer;
 
+use crate::any_pipeline::AnyPipeline;
 use crate::client::ApiClient;
 
 impl<T, C: Timer, O: Observer> ApiClient<T, C, O> {
@@ -14,11 +14,15 @@ impl<T, C: Timer, O: Observer> ApiClient<T, C, O> {
     /// `others` is what [`ApiClientBuilder::pipeline`](crate::ApiClientBuilder::pipeline) was given, and `endpoints` has a
     /// pipeline for each [endpoint](crate::ApiClientBuilder::endpoint), in any order. Debts stay, those who wait keep their
     /// order and go by the new settings at once, and what runs keeps its timeout and its deadline. See
-    /// [`Pipeline::reconfigure`] for what can be changed. A pipeline with more than one rate limit keeps its settings.
+    /// [`Pipeline::reconfigure`](steadfast_core::pipeline::Pipeline::reconfigure) for what can be changed.
     ///
     /// # Errors
     /// With a setting that cannot be changed, or an endpoint that is not among them or that the client does not have.
-    pub fn reconfigure(&self, others: &Pipeline, endpoints: &[(String, Pipeline)]) -> Result<(), NotReconfigured> {
+    pub fn reconfigure(
+        &self,
+        others: &AnyPipeline,
+        endpoints: &[(String, AnyPipeline)],
+    ) -> Result<(), NotReconfigured> {
         self.endpoints().reconfigure(self.base(), others, endpoints)
     }
 }

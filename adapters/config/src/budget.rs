@@ -1,5 +1,7 @@
 use serde::{Deserialize, Serialize};
-use steadfast_core::retry::budget::Budget;
+use steadfast_core::retry::budget::{
+    AdaptiveBuilder, Budget, InFlightBuilder, QuotaBuilder, RatioBuilder, ThrottleBuilder,
+};
 use steadfast_core::settings::InvalidSetting;
 
 use crate::error::{ConfigError, name};
@@ -186,54 +188,43 @@ fn name_of(error: &ConfigError) -> &'static str {
 
 impl RatioConfig {
     fn build(&self) -> Result<Budget, InvalidSetting> {
-        let builder = set(Budget::ratio(), self.percent, steadfast_core::retry::budget::RatioBuilder::percent);
+        let builder = set(Budget::ratio(), self.percent, RatioBuilder::percent);
         let builder = set(builder, self.window, |builder, window| builder.window(window.get()));
-        let reserve = |builder: steadfast_core::retry::budget::RatioBuilder, reserve: ReserveConfig| {
-            builder.reserve(reserve.retries, reserve.every.get())
-        };
+        let reserve =
+            |builder: RatioBuilder, reserve: ReserveConfig| builder.reserve(reserve.retries, reserve.every.get());
         set(builder, self.reserve, reserve).build()
     }
 }
 
 impl QuotaBudgetConfig {
     fn build(&self) -> Result<Budget, InvalidSetting> {
-        let builder = set(Budget::quota(), self.capacity, steadfast_core::retry::budget::QuotaBuilder::capacity);
-        let builder = set(builder, self.transient_cost, steadfast_core::retry::budget::QuotaBuilder::transient_cost);
-        let builder = set(builder, self.throttled_cost, steadfast_core::retry::budget::QuotaBuilder::throttled_cost);
-        let builder = set(builder, self.timeout_cost, steadfast_core::retry::budget::QuotaBuilder::timeout_cost);
-        let builder = set(builder, self.hedge_cost, steadfast_core::retry::budget::QuotaBuilder::hedge_cost);
-        set(builder, self.success_gain, steadfast_core::retry::budget::QuotaBuilder::success_gain).build()
+        let builder = set(Budget::quota(), self.capacity, QuotaBuilder::capacity);
+        let builder = set(builder, self.transient_cost, QuotaBuilder::transient_cost);
+        let builder = set(builder, self.throttled_cost, QuotaBuilder::throttled_cost);
+        let builder = set(builder, self.timeout_cost, QuotaBuilder::timeout_cost);
+        let builder = set(builder, self.hedge_cost, QuotaBuilder::hedge_cost);
+        set(builder, self.success_gain, QuotaBuilder::success_gain).build()
     }
 }
 
 impl InFlightConfig {
     fn build(&self) -> Result<Budget, InvalidSetting> {
-        let builder = set(Budget::in_flight(), self.percent, steadfast_core::retry::budget::InFlightBuilder::percent);
-        let builder = set(builder, self.min_retries, steadfast_core::retry::budget::InFlightBuilder::min_retries);
+        let builder = set(Budget::in_flight(), self.percent, InFlightBuilder::percent);
+        let builder = set(builder, self.min_retries, InFlightBuilder::min_retries);
         set(builder, self.lease, |builder, lease| builder.lease(lease.get())).build()
     }
 }
 
 impl ThrottleConfig {
     fn build(&self) -> Result<Budget, InvalidSetting> {
-        let builder =
-            set(Budget::throttle(), self.max_tokens, steadfast_core::retry::budget::ThrottleBuilder::max_tokens);
-        set(
-            builder,
-            self.token_ratio_thousandths,
-            steadfast_core::retry::budget::ThrottleBuilder::token_ratio_thousandths,
-        )
-        .build()
+        let builder = set(Budget::throttle(), self.max_tokens, ThrottleBuilder::max_tokens);
+        set(builder, self.token_ratio_thousandths, ThrottleBuilder::token_ratio_thousandths).build()
     }
 }
 
 impl AdaptiveConfig {
     fn build(&self) -> Result<Budget, InvalidSetting> {
-        let builder = set(
-            Budget::adaptive(),
-            self.multiplier_percent,
-            steadfast_core::retry::budget::AdaptiveBuilder::multiplier_percent,
-        );
+        let builder = set(Budget::adaptive(), self.multiplier_percent, AdaptiveBuilder::multiplier_percent);
         set(builder, self.window, |builder, window| builder.window(window.get())).build()
     }
 }

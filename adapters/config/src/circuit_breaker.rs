@@ -152,7 +152,7 @@ impl CircuitBreakerConfig {
             OrNone::Some(SlowCallRateConfig { percent, slow_at }) => builder.slow_call_rate(percent, slow_at.get()),
         });
         let builder = set(builder, self.window, |builder, WindowConfig(window)| builder.window(window));
-        set(builder, self.minimum_calls, steadfast_core::circuit_breaker::CircuitBreakerBuilder::minimum_calls)
+        set(builder, self.minimum_calls, CircuitBreakerBuilder::minimum_calls)
     }
 
     /// For how long, what closes it, and the rest.
@@ -162,15 +162,10 @@ impl CircuitBreakerConfig {
             OrNone::None => builder.without_open_growth(),
             OrNone::Some(OpenGrowthConfig { factor, cap }) => builder.open_growth(factor, cap.get()),
         });
-        let builder =
-            set(builder, self.open_jitter, steadfast_core::circuit_breaker::CircuitBreakerBuilder::open_jitter);
-        let builder = set(builder, self.probes, steadfast_core::circuit_breaker::CircuitBreakerBuilder::probes);
+        let builder = set(builder, self.open_jitter, CircuitBreakerBuilder::open_jitter);
+        let builder = set(builder, self.probes, CircuitBreakerBuilder::probes);
         let builder = set(builder, self.probe_lease, |builder, time| builder.probe_lease(time.get()));
-        let builder = set(
-            builder,
-            self.success_threshold,
-            steadfast_core::circuit_breaker::CircuitBreakerBuilder::success_threshold,
-        );
+        let builder = set(builder, self.success_threshold, CircuitBreakerBuilder::success_threshold);
         let builder = set(builder, self.recover_over, |builder, over| match over {
             OrNone::None => builder.without_recovery(),
             OrNone::Some(time) => builder.recover_over(time.get()),

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use steadfast_client::{ApiClient, ApiClientBuilder, NotReconfigured};
+use steadfast_client::{AnyPipeline, ApiClient, ApiClientBuilder, NotReconfigured};
 use steadfast_core::event::Observer;
 use steadfast_core::pipeline::Pipeline;
 use steadfast_core::time::Timer;
@@ -208,17 +208,30 @@ impl ClientConfig {
         fields.into_iter().find(|(_, is_same)| !is_same).map(|(field, _)| field)
     }
 
-    fn pipelines(&self) -> Result<(Pipeline, Vec<(String, Pipeline)>), ConfigError> {
+    fn pipelines(&self) -> Result<(AnyPipeline, Vec<(String, AnyPipeline)>), ConfigError> {
         let others = match &self.pipeline {
-            Some(config) => config.build().map_err(|error| error.within("pipeline"))?,
-            None => Pipeline::standard(),
+            Some(config) => any(config).map_err(|error| error.within("pipeline"))?,
+            None => Pipeline::standard().into(),
         };
-        let endpoint = |(path, config): (&String, &PipelineConfig)| match config.build() {
+        let endpoint = |(path, config): (&String, &PipelineConfig)| match any(config) {
             Ok(pipeline) => Ok((path.clone(), pipeline)),
             Err(error) => Err(error.within(path).within("endpoints")),
         };
         Ok((others, self.endpoints.iter().map(endpoint).collect::<Result<_, _>>()?))
     }
+}
+
+/// A pipeline with as many rate limits as it says.
+fn any(config: &PipelineConfig) -> Result<AnyPipeline, ConfigError> {
+    Ok(match config.rate_limits() {
+        0 | 1 => config.build::<1>()?.into(),
+        2 => config.build::<2>()?.into(),
+        3 => config.build::<3>()?.into(),
+        4 => config.build::<4>()?.into(),
+        more => {
+            return Err(ConfigError::new("rate_limits", format!("there are {more}, and a client keeps to 4 at most")));
+        }
+    })
 }
 
 /// What the client says of a value, with the field of which it is.

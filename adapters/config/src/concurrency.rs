@@ -1,5 +1,5 @@
 use serde::{Deserialize, Serialize};
-use steadfast_core::concurrency::{Algorithm, ConcurrencyLimit};
+use steadfast_core::concurrency::{Algorithm, ConcurrencyLimit, ConcurrencyLimitBuilder};
 
 use crate::budget::set;
 use crate::error::{ConfigError, name};
@@ -67,9 +67,9 @@ impl ConcurrencyLimitConfig {
                 AlgorithmConfig::Gradient2 => Algorithm::Gradient2,
             })
         });
-        let builder = set(builder, initial, steadfast_core::concurrency::ConcurrencyLimitBuilder::initial);
-        let builder = set(builder, min, steadfast_core::concurrency::ConcurrencyLimitBuilder::min);
-        let builder = set(builder, max, steadfast_core::concurrency::ConcurrencyLimitBuilder::max);
+        let builder = set(builder, initial, ConcurrencyLimitBuilder::initial);
+        let builder = set(builder, min, ConcurrencyLimitBuilder::min);
+        let builder = set(builder, max, ConcurrencyLimitBuilder::max);
         let built = set(builder, lease, |builder, lease| builder.lease(lease.get())).build();
         built.map_err(|error| match (fixed, name(&error)) {
             (Some(_), "min" | "max" | "initial") => ConfigError::at("fixed", error),

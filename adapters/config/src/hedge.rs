@@ -1,5 +1,5 @@
 use serde::{Deserialize, Serialize};
-use steadfast_core::hedge::Hedge;
+use steadfast_core::hedge::{Hedge, HedgeBuilder};
 
 use crate::budget::set;
 use crate::error::{ConfigError, name};
@@ -38,11 +38,11 @@ impl HedgeConfig {
             let reason = "it stands instead of `percentile`, `min_delay` and `max_delay`, not beside them";
             return Err(ConfigError::new("after", reason));
         }
-        let builder = set(Hedge::builder(), percentile, steadfast_core::hedge::HedgeBuilder::percentile);
+        let builder = set(Hedge::builder(), percentile, HedgeBuilder::percentile);
         let builder = set(builder, min_delay, |builder, delay| builder.min_delay(delay.get()));
         let builder = set(builder, max_delay, |builder, delay| builder.max_delay(delay.get()));
         let builder = set(builder, after, |builder, delay| builder.after(delay.get()));
-        let built = set(builder, max_hedges, steadfast_core::hedge::HedgeBuilder::max_hedges).build();
+        let built = set(builder, max_hedges, HedgeBuilder::max_hedges).build();
         built.map_err(|error| match (after, name(&error)) {
             (Some(_), "min_delay" | "max_delay") => ConfigError::at("after", error),
             _ => ConfigError::of(error),

@@ -172,6 +172,16 @@ impl PipelineConfig {
         builder.build().map_err(|error| ConfigError::at(path_of(&error), error))
     }
 
+    /// How many rate limits there are.
+    #[cfg(feature = "client")]
+    pub(crate) fn rate_limits(&self) -> usize {
+        match (&self.rate_limits, self.preset) {
+            (Some(limits), _) => limits.len(),
+            (None, Some(Preset::LlmApi { .. })) => 2,
+            (None, Some(Preset::Standard) | None) => 0,
+        }
+    }
+
     /// All but the rate limits.
     fn policies<const K: usize>(&self, builder: PipelineBuilder<K>) -> Result<PipelineBuilder<K>, ConfigError> {
         let within = |field: &'static str| move |error: ConfigError| error.within(field);
@@ -184,9 +194,9 @@ impl PipelineConfig {
             OrNone::Some(time) => builder.attempt_timeout(time.get()),
         });
         let retry = self.retry.map(|retry| retry.build().map_err(within("retry"))).transpose()?;
-        let builder = set(builder, retry, steadfast_core::pipeline::PipelineBuilder::retry);
+        let builder = set(builder, retry, PipelineBuilder::retry);
         let budget = self.budget.map(|budget| budget.build().map_err(within("budget"))).transpose()?;
-        let builder = set(builder, budget, steadfast_core::pipeline::PipelineBuilder::budget);
+        let builder = set(builder, budget, PipelineBuilder::budget);
         let mut builder = builder;
         match self.hedge {
             None | Some(OrNone::None) => {}

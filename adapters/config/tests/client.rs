@@ -32,7 +32,7 @@ fn parsed(text: &str) -> Result<ClientConfig, ConfigError> {
 
 type Client<'a> = ApiClient<Server, &'a ManualClock>;
 
-fn client<'a>(config: &ClientConfig, server: &Server, clock: &'a ManualClock) -> Result<Client<'a>, ConfigError> {
+fn client_of<'a>(config: &ClientConfig, server: &Server, clock: &'a ManualClock) -> Result<Client<'a>, ConfigError> {
     let environment = |name: &str| Some(format!("s3cret-{name}")).filter(|_| name != "NOWHERE");
     let builder = ApiClient::builder(config.base_url.as_str(), server.clone(), clock);
     Ok(config.apply_with(builder, environment)?.build().expect("a client"))
@@ -60,7 +60,7 @@ endpoints.search.rate_limits = ["1/s"]
 fn a_file_sets_up_the_whole_client_and_secrets_come_from_the_environment() {
     let (clock, server) = (ManualClock::new(), Server::default());
     let config = parsed(FULL).unwrap();
-    let client = client(&config, &server, &clock).unwrap();
+    let client = client_of(&config, &server, &clock).unwrap();
     clock.drive(client.post("items").send()).unwrap().unwrap();
     let (uri, headers) = server.0.lock().unwrap().remove(0);
     assert_eq!(uri, "https://api.example.com/v1/items");
@@ -93,14 +93,14 @@ fn every_way_to_say_who_is_calling() {
     ] {
         let (clock, server) = (ManualClock::new(), Server::default());
         let config = parsed(&format!("base_url = \"https://a.example\"\n[auth]\n{auth}")).unwrap();
-        clock.drive(client(&config, &server, &clock).unwrap().get("").send()).unwrap().unwrap();
+        clock.drive(client_of(&config, &server, &clock).unwrap().get("").send()).unwrap().unwrap();
         let (uri, headers) = server.0.lock().unwrap().remove(0);
         assert_eq!(field.map_or(&*uri, |field| headers[field].to_str().unwrap()), want);
     }
     let (clock, server) = (ManualClock::new(), Server::default());
     let oauth2 = "token_url = \"https://login.example/token\", client_id = \"app\", client_secret = { env = \"S\" }";
     let config = parsed(&format!("base_url = \"https://a.example\"\nauth.oauth2 = {{ {oauth2}, scope = \"read\" }}"));
-    let shown = format!("{:?}", client(&config.unwrap(), &server, &clock).unwrap());
+    let shown = format!("{:?}", client_of(&config.unwrap(), &server, &clock).unwrap());
     assert!(shown.contains("https://login.example/token"), "{shown}");
 }
 
@@ -138,7 +138,7 @@ fn what_the_environment_or_the_client_refuses_is_named_by_its_path() {
         ),
     ] {
         let config = parsed(&format!("{base}{text}")).unwrap();
-        assert_eq!(client(&config, &server, &clock).expect_err(text).to_string(), want);
+        assert_eq!(client_of(&config, &server, &clock).expect_err(text).to_string(), want);
     }
     let missing = parsed("seed = 1").unwrap_err().to_string();
     assert!(missing.contains("missing field `base_url`"), "{missing}");
@@ -148,7 +148,7 @@ fn what_the_environment_or_the_client_refuses_is_named_by_its_path() {
 fn the_next_file_reaches_those_who_wait_and_debts_are_kept() {
     let (clock, server) = (ManualClock::new(), Server::default());
     let mut config = parsed(FULL).unwrap();
-    let client = client(&config, &server, &clock).unwrap();
+    let client = client_of(&config, &server, &clock).unwrap();
     let ended = clock.drive(async {
         let call = |path| {
             let (client, clock) = (&client, &clock);
@@ -171,10 +171,30 @@ fn the_next_file_reaches_those_who_wait_and_debts_are_kept() {
 }
 
 #[test]
+fn a_client_keeps_to_as_many_limits_as_its_file_says_and_they_change_while_it_runs() {
+    let (clock, server) = (ManualClock::new(), Server::default());
+    let file = |tokens| {
+        let llm = format!("preset.llm_api = {{ requests = \"1/s\", tokens = \"{tokens}/s\" }}");
+        let three = "rate_limits = [\"1/s\", \"2/s\", \"3/s\"]";
+        parsed(&format!("base_url = \"https://a.example\"\n[pipeline]\n{llm}\n[endpoints.b]\n{three}")).unwrap()
+    };
+    let mut config = file(5);
+    let client = client_of(&config, &server, &clock).unwrap();
+    config.reload(&client, file(6)).unwrap();
+    let mut fewer = file(6);
+    fewer.endpoints.get_mut("b").unwrap().rate_limits.as_mut().unwrap().pop();
+    let why = "rate_limits cannot be changed while calls go by it: limits that calls wait for can neither come nor go";
+    assert_eq!(config.reload(&client, fewer).unwrap_err().to_string(), format!("endpoints.b.rate_limits: {why}"));
+    let five = "base_url = \"https://a.example\"\npipeline.rate_limits = [\"1/s\", \"1/s\", \"1/s\", \"1/s\", \"1/s\"]";
+    let error = client_of(&parsed(five).unwrap(), &server, &clock).unwrap_err();
+    assert_eq!(error.to_string(), "pipeline.rate_limits: there are 5, and a client keeps to 4 at most");
+}
+
+#[test]
 fn a_bad_next_file_changes_nothing() {
     let (clock, server) = (ManualClock::new(), Server::default());
     let mut config = parsed(FULL).unwrap();
-    let client = client(&config, &server, &clock).unwrap();
+    let client = client_of(&config, &server, &clock).unwrap();
     let was = config.clone();
     let faster = FULL.replace("pipeline.rate_limits = [\"1/s\"]", "pipeline.rate_limits = [\"10/s\"]");
     for (from, to, want) in [

@@ -31,8 +31,9 @@ fn each_pipeline_goes_over_to_its_own_settings_while_calls_wait() {
         let change = async {
             (&clock).sleep_until(Instant::EPOCH + ms(500)).await;
             // In another order, and spelt otherwise.
-            let endpoints = [("/search/code/".to_owned(), per_second(2)), ("search".to_owned(), per_second(10))];
-            client.reconfigure(&per_second(5), &endpoints).unwrap();
+            let endpoints = [("/search/code/", 2), ("search", 10)];
+            let endpoints = endpoints.map(|(path, tokens)| (path.to_owned(), per_second(tokens).into()));
+            client.reconfigure(&per_second(5).into(), &endpoints).unwrap();
             ms(0)
         };
         let paths = ["a", "search", "search/code", "b", "search/b", "search/code/b"];
@@ -47,7 +48,7 @@ fn endpoints_neither_come_nor_go_and_with_one_refusal_nothing_changes() {
     let (clock, script) = (ManualClock::new(), Script::default());
     let builder = || ApiClient::builder(BASE, script.clone(), &clock).pipeline(per_second(1));
     let client = builder().endpoint("search", per_second(1)).build().unwrap();
-    let endpoint = |path: &str, pipeline| (path.to_owned(), pipeline);
+    let endpoint = |path: &str, pipeline: Pipeline| (path.to_owned(), pipeline.into());
     for (others, endpoints, want) in [
         (per_second(2), vec![], "endpoint /v1/search: it is missing, and calls go through its pipeline"),
         (
@@ -72,7 +73,7 @@ fn endpoints_neither_come_nor_go_and_with_one_refusal_nothing_changes() {
             "rate_limits cannot be changed while calls go by it: limits that calls wait for can neither come nor go",
         ),
     ] {
-        let refused: NotReconfigured = client.reconfigure(&others, &endpoints).unwrap_err();
+        let refused: NotReconfigured = client.reconfigure(&others.into(), &endpoints).unwrap_err();
         assert_eq!(refused.to_string(), want);
     }
     // Still one a second, of both.
