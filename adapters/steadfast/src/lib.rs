@@ -40,6 +40,7 @@
 //! | any other operation rate limited, retried and guarded | [`SharedPipeline`] |
 //! | something else to answer, where the call has failed for good | [`SharedPipeline::fall_back`] with a [`Fallback`] |
 //! | the same without async, on threads that block | [`SharedPipeline::call_blocking`] with a [`ThreadTimer`] |
+//! | any of it set up by a file, and changed while it runs | `config`, by its feature |
 //! | only the decisions, without a runtime or an allocator | [`core`] |
 //! | to know what a status or a `Retry-After` means | [`http`] |
 //!
@@ -53,6 +54,8 @@
 //! | `tokio` | `TokioTimer`, for tokio |
 //! | `smol` | `SmolTimer`, for smol and any other executor that has no timer |
 //! | `quanta` | `QuantaClock`, the processor's counter, for limits that admit or refuse and never sleep |
+//! | `config` | `config`: policies and clients from TOML, JSON and the like |
+//! | `config-schema` | the JSON Schema of those |
 //! | `reqwest` | `ReqwestTransport`, for `http://`; with `tokio`, `client` |
 //! | `hyper` | with `tokio`, `HyperTokioTransport` and `hyper_client`; with `smol`, `HyperSmolTransport` and `smol_client` |
 //! | `rustls`, `native-tls` | `https://` for `reqwest` |
@@ -65,6 +68,8 @@ pub use steadfast_client::{
     Failure, IdempotencyKeys, JsonError, Multipart, NotFollowed, Pages, Part, Redirects, RequestBody, RequestBuilder,
     Response, ServerEvent, StreamingResponse, Transport, TransportError,
 };
+#[cfg(feature = "config")]
+pub use steadfast_config as config;
 pub use steadfast_core as core;
 pub use steadfast_core::backoff::{Backoff, Growth, Jitter};
 pub use steadfast_core::circuit_breaker::CircuitBreaker;
