@@ -249,12 +249,20 @@ impl RateLimitFields {
                 return; // Of an earlier draft, where a policy is known by its quota.
             };
             let mut policy = Policy { name, unit: Unit::Requests, window: None };
+            let mut quota = None;
             for (key, value) in parameters {
                 match (key, value) {
-                    (b"w", value) => policy.window = value.count().map(Duration::from_secs),
+                    (b"q", value) => quota = value.count(),
+                    // §3.1.3: none is of no length.
+                    (b"w", value) => {
+                        policy.window = value.count().filter(|seconds| *seconds > 0).map(Duration::from_secs);
+                    }
                     (b"qu", Bare::String(unit) | Bare::Token(unit)) => policy.unit = Unit::of(unit),
                     _ => {}
                 }
+            }
+            if quota.is_none() {
+                return; // §3.1: it is required.
             }
             let is_its = |place: &&mut Option<Policy>| place.is_none_or(|known| known.name == name);
             if let Some(place) = policies.iter_mut().find(is_its) {

@@ -81,6 +81,38 @@ fn section_3_quota_policy_items() {
         (&[limit, ("RateLimit-Policy", r#""a";q=100;qu="content-bytes""#)], &[]),
         (&[nothing, ("RateLimit-Policy", r#""a";q=100;qu="content-bytes""#)], &[(CALLS, 0, 1_000)]),
         (&[nothing, ("RateLimit-Policy", r#""a";q=100;qu="concurrent-requests""#)], &[]),
+        // §3.1.1: `q` is required, and a number that is not negative; §3.1.3: a window is longer than nothing.
+        (&[limit, ("RateLimit-Policy", r#""a";qu="tokens""#)], &[(CALLS, 5, 1_000)]),
+        (&[limit, ("RateLimit-Policy", r#""a";q=-1;qu="tokens""#)], &[(CALLS, 5, 1_000)]),
+        (&[limit, ("RateLimit-Policy", r#""a";q=1.5;qu="tokens""#)], &[(CALLS, 5, 1_000)]),
+        (&[("RateLimit", r#""a";r=0"#), ("RateLimit-Policy", r#""a";q=100;w=0"#)], &[]),
+        (&[("RateLimit", r#""a";r=0"#), ("RateLimit-Policy", r#""a";q=100;w=-1"#)], &[]),
+        (&[("RateLimit", r#""a";r=0"#), ("RateLimit-Policy", r#""a";q=100;w=1.5"#)], &[]),
+        // Other parameters are comments, and a list may be split over several fields (§3).
+        (
+            &[
+                ("RateLimit", r#""b";r=0"#),
+                ("RateLimit-Policy", r#""a";q=1"#),
+                ("RateLimit-Policy", r#""b";q=1;w=9;acme-x=?0"#),
+            ],
+            &[(CALLS, 0, 9_000)],
+        ),
+        // §3.2, §4.2: the draft's own examples.
+        (
+            &[
+                ("RateLimit", r#""permin";r=5, "perhr";r=7"#),
+                ("RateLimit-Policy", r#""permin";q=50;w=60,"perhr";q=1000;w=3600"#),
+            ],
+            &[(CALLS, 5, 60_000), (CALLS, 7, 3_600_000)],
+        ),
+        (
+            &[
+                ("RateLimit", r#""peruser";r=0;pk=:sdfjLJUOUH==:"#),
+                ("RateLimit-Policy", r#""peruser";q=65535;qu="content-bytes";w=10;pk=:sdfjLJUOUH==:"#),
+            ],
+            &[(CALLS, 0, 10_000)],
+        ),
+        (&[("RateLimit", r#""default";r=999;pk=:dHJpYWwxMjEzMjM=:"#)], &[]),
         // Of an earlier draft, and of no use without a name.
         (&[limit, ("RateLimit-Policy", "10;w=1, 50;w=60")], &[(CALLS, 5, 1_000)]),
         (&[limit, ("RateLimit-Policy", r#""a";qu="tokens";;"#)], &[(CALLS, 5, 1_000)]),
@@ -284,7 +316,7 @@ fn eight_limits_are_read_and_eight_policies() {
     for number in 0..20_u32 {
         let item = std::format!("\"{number}\";r={number};t=1");
         fields.read(b"ratelimit", item.as_bytes(), None);
-        let policy = std::format!("\"{number}\";qu=\"tokens\"");
+        let policy = std::format!("\"{number}\";q=1;qu=\"tokens\"");
         fields.read(b"ratelimit-policy", policy.as_bytes(), None);
     }
     let left: Vec<_> = fields.told(None).iter().map(|limit| (limit.left, limit.counts)).collect();
