@@ -30,6 +30,7 @@
 //! | `RateLimit: limit=100, remaining=50, reset=5` | draft -05 to -07 | one limit |
 //! | `RateLimit-Remaining`, `-Reset` | draft -00 to -06, GitLab, Kong | one limit |
 //! | `X-RateLimit-Remaining`, `-Reset`; `X-Rate-Limit-…` | GitHub, Reddit, Discord; Twitter, Okta | one limit for each `-Resource` or `-Bucket` |
+//! | the same with a list of numbers: `1, 14999` | Brave | a limit for each place in the list |
 //! | `X-RateLimit-Reset-After`, `-Reset-Ms` | Discord and others | before `-Reset` |
 //! | `x-ratelimit-remaining-requests`, `-reset-requests`, and with `-tokens` or any other word | `OpenAI`, Groq, Cerebras | a limit for each word |
 //! | `anthropic-ratelimit-requests-remaining`, `-reset`, and with `input-tokens` or any other words | Anthropic | a limit for each |
@@ -138,15 +139,19 @@ impl RateLimitFields {
             Some(Means::Limits) => self.read_limits(value),
             Some(Means::Policies) => self.read_policies(value),
             Some(Means::Remaining(which, unit)) => {
-                // A fraction of one is none.
-                let whole = value.split(|byte| *byte == b'.').next().filter(|_| decimal(value, 0).is_some());
-                if let Some(left) = whole.and_then(|whole| decimal(whole, 0)) {
-                    self.add(which, unit, |limit| limit.and_left(left));
+                for (which, value) in numbers(which, value) {
+                    // A fraction of one is none.
+                    let whole = value.split(|byte| *byte == b'.').next().filter(|_| decimal(value, 0).is_some());
+                    if let Some(left) = whole.and_then(|whole| decimal(whole, 0)) {
+                        self.add(which, unit, |limit| limit.and_left(left));
+                    }
                 }
             }
             Some(Means::Reset(which, unit)) => {
-                if let Some(reset_in) = reset::reset_in(value, now) {
-                    self.add(which, unit, |limit| limit.and_reset(reset_in, false));
+                for (which, value) in numbers(which, value) {
+                    if let Some(reset_in) = reset::reset_in(value, now) {
+                        self.add(which, unit, |limit| limit.and_reset(reset_in, false));
+                    }
                 }
             }
             Some(Means::ResetAfter(which, unit)) => {
@@ -273,6 +278,13 @@ impl RateLimitFields {
             self.policies = policies;
         }
     }
+}
+
+/// The items of a list of numbers, of which each place is a limit of its own. What is none, is one item: a date has commas, too.
+fn numbers(which: Hash, value: &[u8]) -> impl Iterator<Item = (Hash, &[u8])> {
+    let is_list = value.iter().all(|byte| byte.is_ascii_digit() || b" \t,.".contains(byte));
+    let items = value.split(move |byte| is_list && *byte == b',').zip(0_u8..);
+    items.map(move |(item, place)| (if place == 0 { which } else { which.and(b",").and(&[place]) }, item))
 }
 
 impl Unit {

@@ -197,6 +197,21 @@ fn vendors() {
             ],
             &[(CALLS, 4966, (1_000_000_000 - 784_111_777) * 1_000)],
         ),
+        // Brave: of the second and of the month.
+        (
+            &[
+                ("x-ratelimit-limit", "1, 15000"),
+                ("x-ratelimit-policy", "1;w=1, 15000;w=2592000"),
+                ("x-ratelimit-remaining", "1, 1000"),
+                ("x-ratelimit-reset", "1, 1419704"),
+            ],
+            &[(CALLS, 1, 1_000), (CALLS, 1000, 1_419_704_000)],
+        ),
+        (&[("x-ratelimit-remaining", "0,7 , 9"), ("x-ratelimit-reset", "5,")], &[(CALLS, 0, 5_000)]),
+        (
+            &[("x-ratelimit-remaining", "3"), ("x-ratelimit-reset", "Sun, 06 Nov 1994 08:49:47 GMT")],
+            &[(CALLS, 3, 10_000)],
+        ),
         (
             &[("x-rate-limit-limit", "15"), ("x-rate-limit-remaining", "0"), ("x-rate-limit-reset", "1000000000")],
             &[(CALLS, 0, (1_000_000_000 - 784_111_777) * 1_000)],
