@@ -20,7 +20,7 @@ mod stub;
 mod tests;
 
 use service::{ChatService, Limits, Prompt};
-use stub::Stub;
+use stub::{Seen, Stub};
 
 /// How many calls are made at once.
 const CALLS: u32 = 40;
@@ -30,13 +30,10 @@ const STUB_LIMITS: Limits = Limits { requests: 1_200, tokens: 1_500, per: Durati
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let stub;
+    let stub = Stub::start(STUB_LIMITS)?;
     let (base_url, key, limits) = match (env::var("CHAT_BASE_URL"), env::var("CHAT_API_KEY")) {
         (Ok(base_url), Ok(key)) => (base_url, key, Limits::TIER_1),
-        _ => {
-            stub = Stub::start(STUB_LIMITS)?;
-            (stub.base_url(), stub::KEY.to_owned(), STUB_LIMITS)
-        }
+        _ => (stub.base_url(), stub::KEY.to_owned(), STUB_LIMITS),
     };
     let chat = ChatService::new(&base_url, &key, limits)?;
     let mut out = io::stdout();
@@ -63,5 +60,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         "{CALLS} calls at once took {:.2} s: {weighed} tokens weighed, {used} used",
         start.elapsed().as_secs_f64()
     )?;
+    let Seen { answered, limited, overloaded } = stub.seen();
+    if answered > 0 {
+        writeln!(out, "the stub answered {answered} requests, refused {limited} and was overloaded for {overloaded}")?;
+    }
     Ok(())
 }

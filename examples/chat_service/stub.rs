@@ -2,6 +2,8 @@
 //!
 //! It counts a request's longest possible answer when it comes, and gives back what the answer did not need.
 
+#![allow(clippy::result_large_err)] // A refusal is a whole response.
+
 use std::convert::Infallible;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, stream};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full, StreamBody};
+use http_body_util::{BodyExt, Collected, Full, StreamBody};
 use hyper::body::{Bytes, Frame, Incoming};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
 use hyper::server::conn::http1;
@@ -136,7 +138,7 @@ async fn take(request: Request<Incoming>, account: &Mutex<Account>) -> Result<(Q
         let message = format!("Incorrect API key provided: sk-****{end}.");
         return Err(error(StatusCode::UNAUTHORIZED, invalid, "invalid_api_key", &message));
     }
-    let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let body = request.into_body().collect().await.map(Collected::to_bytes).unwrap_or_default();
     let question = serde_json::from_slice::<Question>(&body);
     let question = question.map_err(|fault| {
         let message = format!("We could not parse the JSON body of your request: {fault}");

@@ -19,7 +19,7 @@ mod stub;
 mod tests;
 
 use service::SearchService;
-use stub::{Plan, Stub};
+use stub::{Plan, Seen, Stub};
 
 /// What is searched at once.
 const QUERIES: [&str; 12] =
@@ -30,13 +30,10 @@ const FREE_PER_SECOND: u32 = 1;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let stub;
+    let stub = Stub::start(Plan::BASE)?;
     let (base_url, key, per_second) = match (env::var("SEARCH_BASE_URL"), env::var("SEARCH_API_KEY")) {
         (Ok(base_url), Ok(key)) => (base_url, key, FREE_PER_SECOND),
-        _ => {
-            stub = Stub::start(Plan::BASE)?;
-            (stub.base_url(), stub::KEY.to_owned(), Plan::BASE.per_second)
-        }
+        _ => (stub.base_url(), stub::KEY.to_owned(), Plan::BASE.per_second),
     };
     let search = SearchService::new(&base_url, &key, per_second)?;
     let mut out = io::stdout();
@@ -57,5 +54,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let results = pages.into_iter().map(|page| page.map(|page| page.results.len())).sum::<Result<usize, _>>()?;
     let seconds = start.elapsed().as_secs_f64();
     writeln!(out, "{} searches at {per_second} a second found {results} results in {seconds:.2} s", QUERIES.len())?;
+    let Seen { answered, limited, failed } = stub.seen();
+    if answered > 0 {
+        writeln!(out, "the stub answered {answered} requests, refused {limited} and failed in {failed}")?;
+    }
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! A stub of the API, on loopback: its two limits, its header fields and its errors, and a web of a few hundred pages.
 
+#![allow(clippy::result_large_err)] // A refusal is a whole response.
+
 use std::convert::Infallible;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
