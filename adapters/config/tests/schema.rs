@@ -112,3 +112,37 @@ fn is_of(kind: &Value, value: &Value) -> bool {
         other => panic!("{other} is not known here"),
     }
 }
+
+#[cfg(feature = "client")]
+#[test]
+fn the_schema_of_a_client_allows_what_can_be_read_and_no_secret() {
+    use steadfast_config::ClientConfig;
+
+    let schema = serde_json::to_value(schema_for!(ClientConfig)).unwrap();
+    let base = "base_url = \"https://a.example/v1\"\n";
+    for (text, is_right) in [
+        ("auth.bearer = { env = \"API_TOKEN\" }\nheaders = { a = \"b\", c = { env = \"D\" } }", true),
+        (
+            "auth.oauth2 = { token_url = \"https://b.example\", client_id = \"c\", client_secret = { env = \"D\" } }",
+            true,
+        ),
+        ("redirects = { follow = \"any_origin\" }\nread_timeout = \"5s\"\nmax_body = 9", true),
+        (
+            "pipeline.preset.llm_api = { requests = \"1/s\", tokens = \"2/s\" }\nendpoints.search.deadline = \"none\"",
+            true,
+        ),
+        ("auth.bearer = \"s3cret\"", false),
+        ("auth.basic = { user = \"ann\", password = \"s3cret\" }", false),
+        ("auth.bearer = { env = \"API_TOKEN\", value = \"s3cret\" }", false),
+        ("timeout = \"5s\"", false),
+        ("read_timeout = 5", false),
+        ("endpoints.search.deadline = \"never\"", false),
+    ] {
+        let value = serde_json::to_value(toml::from_str::<toml::Value>(&format!("{base}{text}")).unwrap()).unwrap();
+        assert_eq!(is_allowed(&schema, &schema, &value), is_right, "{text}");
+        assert_eq!(serde_json::from_value::<ClientConfig>(value).is_ok(), is_right, "{text}");
+    }
+    for url in ["https://ann:s3cret@a.example", "https://a.example?key=s3cret", "a.example"] {
+        assert!(!is_allowed(&schema, &schema, &serde_json::json!({ "base_url": url })), "{url}");
+    }
+}
