@@ -64,7 +64,12 @@ impl Quota {
     /// What taking so many tokens would lead to, burst or no burst.
     #[inline]
     pub(super) fn look(&self, full_at: u64, now: Instant, tokens: u64) -> Option<Taken> {
-        let cost = self.cost(tokens)?;
+        self.look_units(full_at, now, self.cost(tokens)?)
+    }
+
+    /// The same of so many units.
+    #[inline]
+    pub(super) fn look_units(&self, full_at: u64, now: Instant, cost: u64) -> Option<Taken> {
         let passed = self.units_passed(now);
         let (missing, start) = match full_at.checked_sub(passed) {
             Some(missing @ 1..) => (missing, full_at),

@@ -81,7 +81,9 @@ fn a_third_of_a_second_is_not_a_whole_number_of_nanoseconds() {
 #[test]
 fn halves_and_thirds_of_a_nanosecond_are_exact_after_thirty_years() {
     let late = |nanos| Instant::from_nanos(1_000_000_000_000_000_000 + nanos);
-    for (tokens, nanos) in [(3, 1_000_000_000), (12, 1_000_000_000), (3, 3_500_000_003), (2, 3_000_000_001)] {
+    for (tokens, nanos) in
+        [(3, 1_000_000_000), (12, 1_000_000_000), (3, 3_500_000_003), (2, 3_000_000_001), (4, 6_000_000_002)]
+    {
         let quota = Quota::new(tokens, Duration::from_nanos(nanos)).and_then(|quota| quota.with_burst(tokens)).unwrap();
         let script = [
             (late(0), tokens, Ok(())),
@@ -270,6 +272,62 @@ fn what_comes_back_hangs_on_what_was_taken_and_given_back_since() {
     check_settled(&[Reserve(4), Reserve(8), Commit(1, 1), Reserve(1), Commit(0, 0)], 6);
 }
 
+/// Four tokens at 0 and so many at `later_at`, then the first four are to be used at `now`: may they, and what is there then?
+fn check_renewed(later_at: Instant, later: u32, now: Instant, want: bool, available: u32) {
+    let mut bucket = ten_per_second(10);
+    let mut held = bucket.reserve(ms(0), 4, Instant::MAX).unwrap();
+    assert_eq!(bucket.try_acquire(later_at, later), Ok(()));
+    let renewed = bucket.renew(now, &mut held);
+    assert_eq!((renewed, bucket.available(now)), (want, available), "{later} at {later_at}, used at {now}");
+}
+
+#[test]
+fn what_is_used_late_counts_anew_as_far_as_it_has_come_in_since() {
+    for (later_at, later, now, want, available) in [
+        (ms(0), 0, ms(0), true, 6),     // At once: it counts already.
+        (ms(0), 0, ms(200), true, 6),   // Two of the four have come in since, and are spent again.
+        (ms(0), 0, ms(400), true, 6),   // All four.
+        (ms(0), 0, ms(900), true, 6),   // Long since; and the bucket has not overflowed for it.
+        (ms(300), 6, ms(500), true, 1), // Beside what others took meanwhile.
+        (ms(400), 10, ms(500), false, 1),
+        (ms(400), 10, ms(799), false, 3), // They took so much that four more have come in only at 800 ms.
+        (ms(400), 10, ms(800), true, 0),
+        (ms(300), 6, ms(0), false, 0), // A clock that steps back does not undo that three came in.
+        (ms(300), 1, ms(0), true, 2),
+    ] {
+        check_renewed(later_at, later, now, want, available);
+    }
+}
+
+/// Would catch: a bucket that is full and does not say so while a unit is under way.
+#[test]
+fn a_whole_burst_is_renewed_as_soon_as_it_has_come_in() {
+    let quota = Quota::new(7, Duration::from_nanos(10)).and_then(|quota| quota.with_burst(2)).unwrap();
+    for now in [0, 3, 4, 5] {
+        let mut bucket = TokenBucket::new(quota);
+        let mut held = bucket.reserve(ms(0), 2, Instant::MAX).unwrap();
+        assert!(bucket.renew(Instant::from_nanos(now), &mut held), "{now}");
+    }
+}
+
+#[test]
+fn what_was_renewed_comes_back_whole() {
+    let mut bucket = ten_per_second(10);
+    let mut held = bucket.reserve(ms(0), 4, Instant::MAX).unwrap();
+    assert!(bucket.renew(ms(900), &mut held));
+    bucket.cancel(ms(900), held);
+    assert_eq!(bucket.available(ms(900)), 10);
+}
+
+#[test]
+fn what_was_taken_under_another_quota_is_not_renewed() {
+    let mut bucket = ten_per_second(10);
+    let mut held = bucket.reserve(ms(0), 4, Instant::MAX).unwrap();
+    bucket.set_quota(ms(0), bucket.quota());
+    assert!(bucket.renew(ms(200), &mut held));
+    assert_eq!(bucket.available(ms(200)), 8);
+}
+
 #[test]
 fn it_tells_whether_anything_would_come_back() {
     let mut bucket = ten_per_second(10);
@@ -339,6 +397,12 @@ fn time_that_has_to_be_multiplied_ends_after_146_years() {
     let bucket = || TokenBucket::new(Quota::per_second(3).and_then(|quota| quota.with_burst(4)).unwrap());
     check(bucket(), &[(last, 4, Ok(())), (last, 1, not_yet(Instant::MAX))]);
     check(bucket(), &[(last + Duration::from_nanos(1), 1, not_yet(Instant::MAX)), (last, 1, Ok(()))]);
+}
+
+#[test]
+fn time_that_need_not_be_multiplied_ends_with_the_clock() {
+    let late = |millis| Instant::from_nanos(u64::MAX - 1_000_000_000) + Duration::from_millis(millis);
+    check(ten_per_second(1), &[(late(0), 1, Ok(())), (late(0), 1, not_yet(late(100))), (late(100), 1, Ok(()))]);
 }
 
 #[test]

@@ -284,16 +284,14 @@ impl TokenBucket {
         if reservation.epoch != self.epoch {
             return Some(self.full_at);
         }
-        let passed = self.quota.units_passed(now);
         let end = self.end_of(reservation);
         let cost = self.quota.cost(reservation.tokens.into())?;
         let refilled = cost.saturating_sub(end.saturating_sub(self.quota.units_begun(cmp::max(now, self.latest))));
         if refilled == 0 {
             return Some(self.full_at);
         }
-        let start = if self.full_at > passed { self.full_at } else { self.quota.units_begun(now) };
-        let full_at = start.checked_add(refilled)?;
-        (full_at.saturating_sub(self.quota.capacity()) <= passed).then_some(full_at)
+        let taken = self.quota.look_units(self.full_at, now, refilled)?;
+        (taken.ready_at == now).then_some(taken.full_at)
     }
 
     /// Renews what [`look_renewed`](Self::look_renewed) has found that it can be.
