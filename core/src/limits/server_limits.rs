@@ -321,7 +321,7 @@ impl ServerLimits {
 
     /// Whether any limit is kept in mind.
     pub fn knows_any(&self) -> bool {
-        self.lessons > 0 && self.known.iter().any(Option::is_some)
+        self.known.iter().any(Option::is_some)
     }
 
     /// Forgets all that was told, so that everybody is admitted until something is told again.

@@ -18,11 +18,6 @@ pub(crate) struct Granted<const K: usize> {
 }
 
 impl<const K: usize> Granted<K> {
-    /// Whether a slot is part of it.
-    pub(super) const fn has_slot(&self) -> bool {
-        self.grant.has_slot()
-    }
-
     /// Whether somebody waits for it to be handed back.
     pub(crate) const fn is_waited_for(&self) -> bool {
         self.grant.has_slot() || self.sent.is_some()

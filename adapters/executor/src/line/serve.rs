@@ -4,7 +4,6 @@ use steadfast_core::concurrency::ConcurrencyLimit;
 use steadfast_core::limits::{Missing, ServerLimits, Woken};
 use steadfast_core::time::Instant;
 
-use super::gate::Granted;
 use super::queue::Waiter;
 use super::ticket::Place;
 use super::{Kept, Line};
@@ -46,7 +45,7 @@ impl<const K: usize> Line<K> {
                     break;
                 }
             };
-            let expires_at = self.expiry(now, &grant);
+            let expires_at = self.expiry(now);
             self.next_expiry = self.next_expiry.min(expires_at);
             self.granted.insert(place, Kept { expires_at, weights, grant });
             let waker = self.waiting.pop_first().and_then(|waiter| waiter.waker);
@@ -81,12 +80,11 @@ impl<const K: usize> Line<K> {
     }
 
     /// When what is granted now has come in again. Used later, it would be used beside that.
-    fn expiry(&self, now: Instant, grant: &Granted<K>) -> Instant {
+    fn expiry(&self, now: Instant) -> Instant {
         let buckets = self.gate.own.rate_limits().map_or(&[][..], |limits| limits.limits());
         let full_in = buckets.iter().map(|bucket| bucket.snapshot(now).full_in).max().unwrap_or_default();
-        let slots = self.gate.own.concurrency_limit().filter(|_| grant.has_slot());
         let server = self.gate.server.as_ref().map(|_| ServerLimits::LEASE);
-        let lease = slots.map(ConcurrencyLimit::lease).or(server);
+        let lease = self.gate.own.concurrency_limit().map(ConcurrencyLimit::lease).or(server);
         let life = if full_in.is_zero() { lease.unwrap_or_default() } else { full_in };
         now + life.max(Duration::from_nanos(1))
     }
