@@ -173,7 +173,6 @@ impl<L> Pipeline<L> {
         self.circuit_breaker.as_ref().is_some_and(|breaker| breaker.mode() == Mode::ForcedOpen)
     }
 
-    /// By when a call has to end that starts now.
     /// By when a call with these options has to end that starts now; [`Instant::MAX`] if it need not.
     pub fn deadline_of(&self, now: Instant, options: &CallOptions) -> Instant {
         options.deadline().or(self.deadline).map_or(Instant::MAX, |deadline| now + deadline)

@@ -205,6 +205,22 @@ fn a_call_that_fails_says_why_and_what_came_last() {
 }
 
 #[test]
+fn the_deadline_counts_from_the_start_of_the_call() {
+    let clock = ManualClock::new();
+    clock.advance(ms(7000));
+    let deadlines = [(CallOptions::idempotent(), 10_000), (CallOptions::idempotent().with_deadline(ms(500)), 500)];
+    for (options, want) in deadlines {
+        let started = clock.now();
+        let pipeline = RefCell::new(builder().without_attempt_timeout().build().unwrap());
+        let runner = Runner { pipeline: &pipeline, timer: &&clock, observer: &() };
+        let call = runner.call(options, || 0, classify, |_| pending());
+        let deadline = started + ms(want);
+        let rejected = clock.drive(call).unwrap().unwrap_err().rejected;
+        assert_eq!((rejected, clock.now()), (Rejected::DeadlineExceeded { deadline }, deadline));
+    }
+}
+
+#[test]
 fn a_call_that_is_refused_makes_no_attempt() {
     let clock = ManualClock::new();
     let breaker = CircuitBreaker::builder().failure_threshold(1).build().unwrap();

@@ -5,7 +5,7 @@ use std::format;
 
 use super::*;
 use crate::hedge::Hedge;
-use crate::limits::{Admission, Learned, Limiter, Refusal};
+use crate::limits::{Admission, Learned, Limiter, Refusal, Told};
 
 /// Limits that always say the same, and a number: how often they were asked to wake somebody, or who came last.
 struct Says(Admission, u32);
@@ -29,6 +29,11 @@ impl Limiter for Says {
     }
 
     fn abandon(&mut self, _now: Instant, _ticket: ()) {}
+
+    fn tell(&mut self, now: Instant, _ticket: &(), _told: &Told) -> Option<Instant> {
+        self.1 += 1;
+        Some(now + seconds(7))
+    }
 
     fn block_until(&mut self, _until: Instant) {}
 
@@ -81,6 +86,37 @@ fn only_who_stands_in_line_asks_to_be_woken() {
         pipeline.limits_mut().1 = 0;
         call.watch(&mut pipeline, Waker::noop());
         assert_eq!(pipeline.limits().1, want, "{says:?}");
+    }
+}
+
+#[test]
+fn what_a_response_told_reaches_the_limits_while_its_attempt_is_under_way() {
+    let hedge = Hedge::builder().after(seconds(2)).build().unwrap();
+    let mut pipeline = builder().hedge(hedge).build().unwrap().map_limits(|_| Says(Admission::Granted, 0));
+    let mut call = pipeline.hedged_call(s(0), CallOptions::idempotent());
+    for (secs, ends, told) in [
+        (0, None, [false; 3]), // Before the first step.
+        (2, None, [true, false, false]),
+        (3, None, [true, true, false]),
+        (4, Some(1), [false, true, false]),
+        (5, Some(2), [false; 3]), // It backs off.
+    ] {
+        if let Some(attempt) = ends {
+            call.finish(s(secs), 0, attempt, Outcome::transient(), &mut pipeline, &mut Events::new());
+        }
+        for (attempt, told) in (1..).zip(told) {
+            let (mut events, heard) = (Events::new(), RefCell::new(Vec::new()));
+            pipeline.limits_mut().1 = 0;
+            call.tell(s(secs), attempt, &Told::NOTHING, &mut pipeline, &mut events);
+            events.report(s(secs), &heard);
+            let blocked = told.then_some(Event::RateLimitBlocked { until: s(secs + 7) });
+            assert_eq!(
+                (pipeline.limits().1, heard.take()),
+                (told.into(), Vec::from_iter(blocked)),
+                "{attempt} at {secs}"
+            );
+        }
+        call.poll(s(secs), 0, &mut pipeline, &mut Events::new());
     }
 }
 

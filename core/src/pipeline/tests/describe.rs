@@ -1,7 +1,5 @@
 //! What pipelines say about themselves, word for word.
 
-use std::string::ToString;
-
 use super::*;
 use crate::backoff::Growth;
 use crate::circuit_breaker::DroppedCall;

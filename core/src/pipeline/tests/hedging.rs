@@ -196,4 +196,12 @@ fn the_hedge_learns_from_answers_and_from_losers() {
     let mut call = bench.hedged_call(at);
     assert_eq!(bench.poll(at, &mut call), start(1, at + 10));
     assert_eq!(bench.poll(at, &mut call), Step::Wait(s(at + 1)), "answers come at once: as soon as it may");
+    assert_eq!(bench.pipeline.hedge().map(Hedge::delay), Some(seconds(1)), "and so it says");
+    // Six of 112 that were not answered within two seconds are more than one in twenty.
+    for _ in 0..6 {
+        let mut call = bench.hedged_call(at);
+        assert_eq!([at, at + 2].map(|secs| bench.poll(secs, &mut call)), [start(1, at + 10), start(2, at + 12)]);
+        bench.end(at + 2, &mut call, 2, Outcome::success());
+    }
+    assert!(bench.pipeline.hedge().map(Hedge::delay) > Some(seconds(2)));
 }
