@@ -186,3 +186,18 @@ impl Outcome {
         matches!(self.kind, OutcomeKind::Success)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::{Counts, Remaining};
+
+    #[test]
+    fn an_answer_that_told_nothing_is_one_that_did_not_tell() {
+        let left = Remaining { which: 0, counts: Counts::Calls, left: 1, reset_in: Duration::ZERO };
+        let told = Told::from_iter([left]);
+        assert_eq!((Outcome::success(), told).told(), Some(&told));
+        assert_eq!((Outcome::success(), Told::NOTHING).told(), None);
+        assert_eq!(Outcome::success().told(), None);
+    }
+}

@@ -44,6 +44,17 @@ fn the_delay_is_learned_between_its_bounds() {
 }
 
 #[test]
+fn a_loser_counts_once_it_has_taken_longer_than_the_delay() {
+    let mut hedge = Hedge::builder().max_delay(ms(500)).build().unwrap();
+    (0..100).for_each(|_| hedge.record(ms(100)));
+    let learned = hedge.delay();
+    (0..4000).for_each(|_| hedge.record_loser(learned - Duration::from_nanos(1)));
+    assert_eq!(hedge.delay(), learned, "those that had hardly begun say nothing");
+    (0..10).for_each(|_| hedge.record_loser(learned));
+    assert!(hedge.delay() > learned, "it was too short for one in ten");
+}
+
+#[test]
 fn a_fixed_delay_learns_nothing() {
     let mut hedge = Hedge::builder().after(ms(50)).build().unwrap();
     for latency in [ms(1), ms(1000)] {

@@ -151,6 +151,51 @@ fn all_is_taken_at_once_or_nothing_is() {
 }
 
 #[test]
+fn a_call_weighs_what_the_first_limit_says_that_counts_weight() {
+    for (counts, weights, want) in [
+        ([Counts::Calls, Counts::Weight], [1, 7], 7),
+        ([Counts::Weight, Counts::Calls], [7, 1], 7),
+        ([Counts::Weight; 2], [7, 9], 7),
+        ([Counts::Calls; 2], [7, 9], 1),
+    ] {
+        let buckets = RateLimits::of([ten_per_second(9), ten_per_second(9)]);
+        let limits = Limits::<2>::none().with_rate_limits(buckets, counts);
+        assert_eq!(limits.weight(weights), want, "{counts:?}");
+    }
+}
+
+#[test]
+fn tokens_are_taken_the_short_way_where_there_is_nothing_else() {
+    let tokens = || Limits::from(ten_per_second(5));
+    for (mut limits, n, taken) in [
+        (tokens(), 5, 5),
+        (tokens(), 6, 0),
+        (tokens().with_concurrency_limit(at_once(1)), 1, 0),
+        (tokens().with_adaptive_rate(AdaptiveRate::new(ms(0))), 1, 0),
+        (Limits::none(), 1, 0),
+    ] {
+        let [before] = limits.available(ms(0));
+        let grant = limits.try_take_tokens(ms(0), [n]);
+        assert_eq!((grant.is_some(), limits.available(ms(0))), (taken > 0, [before - taken]), "{limits}");
+    }
+}
+
+#[test]
+fn what_was_granted_is_renewed_by_all_limits_or_by_none() {
+    let buckets = RateLimits::of([ten_per_second(10), ten_per_second(4)]);
+    let mut limits = Limits::<2>::none().with_rate_limits(buckets, [Counts::Calls, Counts::Weight]);
+    let mut grant = limits.try_take(ms(0), [1, 4]).unwrap();
+    let _used = limits.try_take(ms(100), [1, 1]).unwrap();
+    // The second limit has room for all four only when that one has come in again.
+    for (now, want, available) in [(400, false, [10, 3]), (500, true, [9, 0])] {
+        assert_eq!((limits.renew(ms(now), &mut grant), limits.available(ms(now))), (want, available), "{now}");
+    }
+    let mut unlimited = Limits::<1>::none();
+    let mut grant = unlimited.try_take(ms(0), [1]).unwrap();
+    assert!(unlimited.renew(ms(9), &mut grant));
+}
+
+#[test]
 fn each_limit_can_be_changed_and_none_is_there_that_was_not_added() {
     let mut limits = Limits::from(ten_per_second(5)).with_concurrency_limit(at_once(1));
     limits.rate_limits_mut().unwrap().block_until(ms(500));
@@ -253,6 +298,7 @@ fn a_bucket_alone_gets_back_what_nobody_used() {
     bucket.leave(ms(0), left);
     assert_eq!(bucket.available(ms(0)), 2);
     assert_eq!(bucket.finish(ms(0), used, OutcomeKind::Transient), Learned::NOTHING);
+    assert_eq!(bucket.tell(ms(0), &dropped, &Told::NOTHING), None, "it does not keep that in mind");
     bucket.abandon(ms(0), dropped);
     assert_eq!(bucket.available(ms(0)), 2, "what was started is spent");
 }

@@ -133,6 +133,21 @@ fn an_answer_to_a_request_that_set_out_later_is_the_newer_one() {
         (9, Ends(1, Success)),
         (9, Held(1, 60_007)),
     ]);
+    // Nor is it overtaken by one that only says what is known.
+    check(&[
+        (0, Goes(1)),
+        (0, Says(0, 5, 60_000)),
+        (0, Ends(0, Success)),
+        (1, Goes(1)),
+        (1, Goes(1)),
+        (2, Says(1, 4, 59_998)), // Less the other that is under way: three are left, as by the account.
+        (3, Says(2, 5, 59_997)),
+        (4, Goes(4)),
+        (4, Goes(4)),
+        (4, Goes(4)),
+        (4, Goes(4)),
+        (4, Held(1, 60_000)),
+    ]);
     // And one that is newer does, up and down.
     check(&[
         (0, Goes(1)),
@@ -163,8 +178,12 @@ fn of_two_that_went_together_the_one_that_says_less_counts() {
     // Less what was under way of the three. The other says no less than what is left by that account, and changes nothing.
     check((4, 5_000), (3, 5_500), &[Goes(1), Goes(1), Held(1, 5_501)]);
     check((4, 5_500), (9, 5_000), &[Goes(1), Goes(1), Held(1, 5_501)]);
+    check((4, 5_000), (2, 5_000), &[Goes(1), Goes(1), Held(1, 5_001)]);
     // Somebody else has used it up meanwhile.
     check((9, 5_000), (4, 5_000), &[Goes(1), Goes(1), Held(1, 5_001)]);
+    // Resets that are a second apart are of one window, and the later is that of all.
+    check((9, 6_000), (4, 5_000), &[Goes(1), Goes(1), Held(1, 6_001)]);
+    check((4, 5_000), (9, 6_000), &[Goes(1), Goes(1), Held(1, 6_001)]);
     // Resets that are further apart are of two windows, and the later is the one that counts.
     check((0, 1_000), (3, 60_000), &[Goes(1), Held(1, 60_001)]);
     check((3, 60_000), (0, 1_000), &[Goes(1), Held(1, 60_001)]);
@@ -254,6 +273,11 @@ fn never_stuck() {
         script.push((admits_at, Goes(1)));
         check(&script);
     }
+    // What was sent belongs to its minute, and is waited for until the next is over.
+    let over = [(0, Goes(1)), (0, Says(0, 0, 1000)), (0, Ends(0, Throttled))];
+    check(&[&over[..], &[(60_000, Goes(1)), (60_000, Waits(1, 180_000))]].concat());
+    let in_the_next = [(59_000, Goes(1)), (61_000, Waits(1, 120_000)), (61_000, Ends(1, Throttled)), (61_000, Goes(1))];
+    check(&[&over[..], &in_the_next[..]].concat());
     // Not even one that weighs more than there ever is.
     check(&[
         (0, Goes(9)),
@@ -381,12 +405,33 @@ fn eight_limits_are_kept_and_those_that_hold_longest() {
     };
     assert_eq!(kept(&limits), [30, 40, 50, 60, 70, 80, 90, 100]);
     assert!(limits.check(ms(40), 1).is_err());
-    limits.tell(ms(40), &sent, &Told::from_iter([told(5, 9), told(6, 9), told(7, 0)]));
+    limits.tell(ms(40), &sent, &Told::from_iter([told(200, 9), told(300, 9), told(7, 0)]));
     assert_eq!(
         kept(&limits),
-        [6, 7, 50, 60, 70, 80, 90, 100],
+        [7, 50, 60, 70, 80, 90, 100, 300],
         "those that are over go first, then those with some left"
     );
+}
+
+#[test]
+fn of_nine_limits_that_are_alike_the_first_is_forgotten() {
+    let mut limits = ServerLimits::new();
+    let sent = limits.try_acquire(ms(0), 1).unwrap();
+    let told = |which| Remaining { which, counts: Counts::Calls, left: 0, reset_in: millis(9) };
+    limits.tell(ms(0), &sent, &(0..8).map(told).collect());
+    limits.tell(ms(0), &sent, &[told(8)].into_iter().collect());
+    assert!(limits.known.iter().flatten().map(|known| known.which).eq([8, 1, 2, 3, 4, 5, 6, 7]));
+}
+
+#[test]
+fn it_says_whether_it_knows_any_limit() {
+    let mut limits = ServerLimits::new();
+    let sent = limits.try_acquire(ms(0), 1).unwrap();
+    assert!(!limits.knows_any());
+    tell(&mut limits, ms(0), &Some(sent), Counts::Calls, 9, 9);
+    assert!(limits.knows_any());
+    limits.forget();
+    assert!(!limits.knows_any());
 }
 
 #[test]

@@ -114,6 +114,17 @@ fn a_call_waits_for_as_many_tokens_as_it_weighs() {
 }
 
 #[test]
+fn what_was_not_sent_comes_back_as_far_as_there_is_room() {
+    let mut limit = throttled_at(10);
+    let drain = |limit: &mut AdaptiveRate| (0..).take_while(|_| limit.try_acquire(ms(10_000), 1).is_ok()).count();
+    let burst = drain(&mut limit);
+    for (given_back, want) in [(1, 1), (2, 2), (u32::MAX, burst)] {
+        limit.give_back(ms(10_000), given_back);
+        assert_eq!(drain(&mut limit), want, "{given_back} of {burst}");
+    }
+}
+
+#[test]
 fn what_ends_after_a_pause_is_measured_over_all_of_it() {
     for (millis, tokens, want) in [(500, 8, 12_800_000_000), (2000, 8, 3_200_000_000), (10_000, 50, 4_000_000_000)] {
         let mut limit = AdaptiveRate::new(ms(0));
