@@ -253,6 +253,25 @@ mod tests {
     }
 
     #[test]
+    fn why_there_is_no_slot_is_one_sentence() {
+        let clock = ManualClock::new();
+        let slots = Slots::fixed(1).lease(Duration::from_secs(9)).build().unwrap();
+        let line = Line::before(Limits::none().with_concurrency_limit(slots)).with_max_waiters(1);
+        let limit = ConcurrencyLimit::with_line(line, &clock);
+        let _runs = limit.try_acquire().unwrap();
+        let taken = limit.try_acquire().map(drop).unwrap_err();
+        assert_eq!(taken, NoSlot::NotYet { at_latest: ms(18_000) });
+        assert_eq!(taken.to_string(), "concurrency limit: no slot is free");
+        let (mut waits, mut one_too_many) = (std::pin::pin!(limit.acquire()), std::pin::pin!(limit.acquire()));
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(waits.as_mut().poll(&mut cx).is_pending());
+        assert_eq!(limit.waiting(), 1);
+        let std::task::Poll::Ready(Err(full)) = one_too_many.as_mut().poll(&mut cx) else { panic!("there is no room") };
+        assert_eq!(full, NoSlot::LineFull { waiting: 1 });
+        assert_eq!(full.to_string(), "concurrency limit: 1 wait in line already, as many as may");
+    }
+
+    #[test]
     fn whatever_becomes_of_an_operation_its_slot_comes_back() {
         let clock = ManualClock::new();
         let slots = Slots::builder().algorithm(Algorithm::Aimd).initial(10).build().unwrap();

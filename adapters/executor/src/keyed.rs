@@ -277,9 +277,12 @@ mod tests {
         assert!(limit.is_empty());
         assert_eq!(limit.block_until(1, Instant::EPOCH + Duration::from_secs(9)), Ok(()));
         assert_eq!((limit.try_acquire(1, 1), limit.try_acquire(2, 1)), (not_yet(9), Ok(())));
+        assert_eq!((limit.len(), limit.is_empty()), (2, false));
+        let debugged = format!("{limit:?}");
+        assert!(debugged.contains("period") && !debugged.contains("keys"), "{debugged}");
         let none = KeyedRateLimit::new(limit.quota(), 0, &clock);
         assert_eq!(none.try_acquire("a", 1), Err(Refusal::TableFull { retry_at: Instant::MAX }));
-        assert!(!format!("{none:?}").contains('a') || none.is_empty());
+        assert_eq!((none.len(), none.is_empty()), (0, true));
     }
 
     /// Hashes everything to the same, as the worst of attackers would.

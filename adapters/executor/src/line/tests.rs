@@ -47,6 +47,9 @@ fn granted<const K: usize>(ticket: Ticket<K>) -> Granted<K> {
     }
 }
 
+/// What becomes of a ticket in the end.
+type End = fn(&mut Line, Ticket);
+
 #[derive(Default)]
 struct Wakes(AtomicU32);
 
@@ -238,6 +241,72 @@ fn a_block_holds_the_line_and_then_it_goes_on_in_order() {
 }
 
 #[test]
+fn a_block_and_whatever_else_concerns_everybody_wakes_them_all() {
+    let mut line = empty(2);
+    let (mut first, mut second) = (join(&mut line, 1), join(&mut line, 1));
+    let wakes = [watched(&mut line, &first), watched(&mut line, &second)];
+    line.wake_everybody();
+    assert_eq!(wakes.each_ref().map(|wakes| woken(&mut line, wakes)), [1, 1]);
+    assert_eq!(ask(&mut line, ms(0), &mut [&mut first, &mut second]), [Some(100), Some(200)], "as they were told");
+    let wakes = [watched(&mut line, &first), watched(&mut line, &second)];
+    line.block_until(ms(1000));
+    assert_eq!(wakes.each_ref().map(|wakes| woken(&mut line, wakes)), [1, 1]);
+    assert_eq!(
+        ask(&mut line, ms(0), &mut [&mut first, &mut second]),
+        [Some(1000), Some(1100)],
+        "and learn another time"
+    );
+}
+
+#[test]
+fn what_somebody_else_was_granted_is_not_for_the_more_urgent() {
+    let mut line = empty(2);
+    let (mut late, mut behind) = (join(&mut line, 1), join(&mut line, 1));
+    assert_eq!(ask(&mut line, ms(100), &mut [&mut behind]), [Some(200)], "this grants the late one");
+    let mut urgent = line.join(ms(110), Demand::of([2]).with_priority(9)).unwrap();
+    assert_eq!(ask(&mut line, ms(250), &mut [&mut late, &mut urgent]), [None, Some(350)], "it counts as of now");
+}
+
+#[test]
+fn those_who_become_the_first_are_woken_unless_it_is_they_who_ask() {
+    for (weights, asks, want) in [(&[1, 2, 1, 1][..], 3, &[1, 0, 1, 0][..]), (&[1, 2, 1], 2, &[1, 0, 0])] {
+        let mut line = empty(3);
+        let mut tickets: Vec<_> = weights.iter().map(|weight| join(&mut line, *weight)).collect();
+        let wakes: Vec<_> = tickets.iter().map(|ticket| watched(&mut line, ticket)).collect();
+        // The second leaves, so that those behind it have later times to go by than need be.
+        let leaver = std::mem::replace(&mut tickets[1], Ticket(Standing::Refused(Refusal::not_yet(None))));
+        line.leave(ms(0), leaver);
+        ask(&mut line, ms(100), &mut [&mut tickets[asks]]);
+        let woken: Vec<_> = wakes.iter().map(|wakes| woken(&mut line, wakes)).collect();
+        assert_eq!(woken, want, "{asks} asks");
+    }
+}
+
+#[test]
+fn nobody_is_woken_by_the_end_of_what_frees_nothing() {
+    let ends: [End; 2] = [
+        |line, ticket| line.abandon(ms(50), ticket),
+        |line, ticket| {
+            line.finish(ms(50), ticket, OutcomeKind::Success);
+        },
+    ];
+    for end in ends {
+        let mut line = Line::new(Quota::per_second(10).unwrap());
+        let (runs, waits) = (join(&mut line, 1), join(&mut line, 1));
+        let wakes = watched(&mut line, &waits);
+        end(&mut line, runs);
+        assert_eq!(woken(&mut line, &wakes), 0);
+    }
+}
+
+#[test]
+fn a_line_says_its_settings_and_what_the_server_told() {
+    let line = told_by_the_server();
+    assert_eq!(line.to_string(), line.limits().to_string());
+    assert!(line.server_limits().is_some_and(|server| !server.knows_any()) && empty(1).server_limits().is_none());
+}
+
+#[test]
 fn who_is_more_urgent_goes_first_and_keeps_the_order_among_its_like() {
     let mut line = empty(1);
     let mut joins = |priority| line.join(ms(0), Demand::of([1]).with_priority(priority)).unwrap();
@@ -389,6 +458,20 @@ fn a_forgotten_waiter_costs_its_slot_until_its_lease_ends() {
 }
 
 #[test]
+fn a_slot_that_nobody_asks_for_is_free_again_when_its_lease_ends() {
+    let limit = ConcurrencyLimit::fixed(1).lease(Duration::from_secs(10)).build().unwrap();
+    let mut line: Line<0> = Line::before(Limits::none().with_concurrency_limit(limit));
+    let mut join = || line.join(ms(0), Demand::of([])).unwrap();
+    let (runs, _forgotten, mut behind) = (join(), join(), join());
+    line.finish(ms(7_000), runs, OutcomeKind::Success);
+    for (now, want) in [(7_001, 1), (16_999, 1), (17_000, 0)] {
+        line.serve(ms(now));
+        assert_eq!(line.granted.len(), want, "{now}");
+    }
+    assert_eq!(ask(&mut line, ms(17_000), &mut [&mut behind]), [None]);
+}
+
+#[test]
 fn a_wait_for_a_slot_is_not_refused_for_its_length() {
     let mut line = slots(1, 5);
     let _runs = join(&mut line, 1);
@@ -452,8 +535,27 @@ fn what_a_server_tells_holds_back_everybody_in_their_order() {
 }
 
 #[test]
+fn what_was_not_sent_is_left_for_the_next_and_what_may_have_been_is_not() {
+    let ends: [(End, _); 3] = [
+        (|line, ticket| line.leave(ms(1), ticket), None),
+        (|line, ticket| line.commit(ms(1), granted(ticket), [0]), None),
+        (|line, ticket| line.commit(ms(1), granted(ticket), [1]), Some(1000)),
+    ];
+    for (end, want) in ends {
+        let mut line = told_by_the_server();
+        let tells = join(&mut line, 1);
+        assert_eq!(line.tell(ms(0), &tells, &calls_left(1, 1000)), None);
+        line.finish(ms(0), tells, OutcomeKind::Success);
+        let takes_the_last = join(&mut line, 1);
+        end(&mut line, takes_the_last);
+        let mut next = join(&mut line, 1);
+        assert_eq!(ask(&mut line, ms(1), &mut [&mut next]), [want]);
+    }
+}
+
+#[test]
 fn one_who_asks_after_a_reset_lets_the_next_ask_however_it_ends() {
-    let ends: [fn(&mut Line, Ticket); 3] = [
+    let ends: [End; 3] = [
         |line, ticket| line.abandon(ms(1100), ticket),
         |line, ticket| line.leave(ms(1100), ticket),
         |line, ticket| {
@@ -490,6 +592,6 @@ fn what_was_granted_to_nobody_yet_is_taken_back_when_nothing_is_left() {
     assert_eq!(ask(&mut line, ms(100), &mut [&mut asks]), [Some(200)]);
     assert_eq!(line.tell(ms(150), &tells, &calls_left(0, 1000)), Some(ms(1150)));
     line.finish(ms(150), tells, OutcomeKind::Success);
-    assert_eq!(ask(&mut line, ms(200), &mut [&mut forgets, &mut asks]), [Some(1150), Some(1150)]);
+    assert_eq!(ask(&mut line, ms(160), &mut [&mut forgets, &mut asks]), [Some(1150), Some(1150)]);
     assert_eq!(ask(&mut line, ms(1150), &mut [&mut forgets]), [None]);
 }

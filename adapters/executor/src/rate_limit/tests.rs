@@ -94,6 +94,7 @@ fn who_asks_out_of_turn_overtakes_nobody() {
     let (mut heavy, mut light) = (pin!(limit.acquire(2)), pin!(limit.acquire(1)));
     let mut cx = Context::from_waker(Waker::noop());
     assert!(heavy.as_mut().poll(&mut cx).is_pending() && light.as_mut().poll(&mut cx).is_pending());
+    assert_eq!(limit.waiting(), 2);
     for _ in [100, 200] {
         clock.advance(Duration::from_millis(100));
         assert!(light.as_mut().poll(&mut cx).is_pending(), "what is there is for the heavy one");
@@ -127,15 +128,52 @@ fn nobody_gets_a_second_answer() {
 
 #[test]
 fn who_gives_up_has_left_the_line_though_it_is_not_dropped() {
+    for deadline in [101, 500] {
+        let clock = ManualClock::new();
+        let limit = empty(&clock);
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut waits = pin!(limit.acquire(Demand::of([1]).before(ms(deadline))));
+        assert!(waits.as_mut().poll(&mut cx).is_pending());
+        limit.block_until(ms(500));
+        let answer = waits.as_mut().poll(&mut cx);
+        assert!(matches!(answer, Poll::Ready(Err(Refusal::NotYet { retry_at })) if retry_at == ms(500)), "{answer:?}");
+        assert_eq!(limit.waiting(), 0);
+    }
+}
+
+#[test]
+fn who_is_dropped_has_left_the_line() {
     let clock = ManualClock::new();
     let limit = empty(&clock);
-    let mut cx = Context::from_waker(Waker::noop());
-    let mut waits = pin!(limit.acquire(Demand::of([1]).before(ms(101))));
-    assert!(waits.as_mut().poll(&mut cx).is_pending());
-    limit.block_until(ms(500));
-    let answer = waits.as_mut().poll(&mut cx);
-    assert!(matches!(answer, Poll::Ready(Err(Refusal::NotYet { retry_at })) if retry_at == ms(500)), "{answer:?}");
+    {
+        let mut waits = pin!(limit.acquire(1));
+        assert!(waits.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        assert_eq!(limit.waiting(), 1);
+    }
     assert_eq!(limit.waiting(), 0);
+}
+
+#[test]
+fn true_costs_are_settled_and_what_was_not_used_goes_back() {
+    for (used, want) in [(None, 4), (Some(0), 9), (Some(3), 6), (Some(6), 3)] {
+        let clock = ManualClock::new();
+        let limit = RateLimit::new(Quota::per_second(10).and_then(|quota| quota.with_burst(9)).unwrap(), &clock);
+        let held = limit.try_acquire(5).unwrap();
+        match used {
+            None => drop(held),
+            Some(0) => held.cancel(),
+            Some(used) => held.commit([used]),
+        }
+        assert_eq!(limit.available(), [want], "{used:?} used");
+    }
+}
+
+#[test]
+fn another_quota_holds_from_now_on() {
+    let clock = ManualClock::new();
+    let limit = empty(&clock);
+    limit.set_quota(0, Quota::per_second(5).unwrap());
+    assert!(matches!(limit.try_acquire(1), Err(Refusal::NotYet { retry_at }) if retry_at == ms(200)));
 }
 
 #[test]
