@@ -222,7 +222,7 @@ fn never_early() {
         &[(9000, Goes(1)), (9000, Says(0, 0, 600)), (0, Held(1, 500)), (400, Held(1, 500)), (500, Waits(1, 120_000))],
     );
     let limits = play(ServerLimits::new(), &[(0, Goes(1)), (0, Says(0, 0, 31_536_000_000))]);
-    assert_eq!(limits.held_until(), Some(Instant::EPOCH + ServerLimits::LONGEST_HOLD));
+    assert_eq!(limits.held_until(), Some(Instant::EPOCH + Duration::from_secs(86_400)));
     assert_eq!(
         ServerLimits::new().with_longest_hold(Duration::ZERO).unwrap_err(),
         InvalidSetting::time("longest_hold", Duration::ZERO, "more than zero")

@@ -5,6 +5,7 @@ use crate::concurrency::{self, Algorithm};
 use crate::limits::Counts;
 use crate::rate_limit::{AdaptiveRate, RateLimits};
 use crate::retry::budget::Budget;
+use crate::settings::InvalidSetting;
 use std::format;
 use std::string::ToString;
 
