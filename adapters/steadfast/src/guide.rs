@@ -31,3 +31,31 @@ pub mod no_std {
 pub mod cancel_safety {
     #![doc = include_str!("guide/cancel_safety.md")]
 }
+
+pub mod migrating {
+    #![doc = include_str!("guide/migrating.md")]
+
+    pub mod from_backon {
+        #![doc = include_str!("guide/migrating/from_backon.md")]
+    }
+
+    pub mod from_failsafe {
+        #![doc = include_str!("guide/migrating/from_failsafe.md")]
+    }
+
+    pub mod from_governor {
+        #![doc = include_str!("guide/migrating/from_governor.md")]
+    }
+
+    pub mod from_reqwest_retry {
+        #![doc = include_str!("guide/migrating/from_reqwest_retry.md")]
+    }
+
+    pub mod from_tokio_retry {
+        #![doc = include_str!("guide/migrating/from_tokio_retry.md")]
+    }
+
+    pub mod from_tower {
+        #![doc = include_str!("guide/migrating/from_tower.md")]
+    }
+}
