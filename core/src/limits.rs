@@ -26,6 +26,7 @@
 //! soon as slots come free, and together they exceed the burst. So tokens and slot are granted at the same time, or
 //! neither is.
 
+use core::cmp;
 use core::fmt;
 
 use crate::concurrency::{self, ConcurrencyLimit, Permit, Recorded};
@@ -308,6 +309,18 @@ impl<const K: usize> Limits<K> {
             return Some(now);
         };
         rates.ready_at_after(now, tokens)
+    }
+
+    /// When limits made anew would be the same as these, if nobody takes anything until then: the rate limits are full, and no
+    /// server blocks them. [`Instant::MAX`] if that lies beyond the end of the clock.
+    ///
+    /// What adaptive limits have learned does not count, nor slots that are taken.
+    pub fn at_rest_at(&self, now: Instant) -> Instant {
+        let full_at = self.rates.as_ref().map_or(Some(now), |rates| {
+            let bursts = rates.limits().each_ref().map(|limit| limit.quota().burst());
+            rates.ready_at(now, bursts).ok().flatten()
+        });
+        full_at.map_or(Instant::MAX, |full_at| cmp::max(full_at, self.blocked_until))
     }
 
     /// Tells how the attempt ended that had the grant: its slot is free. Its tokens are spent, and can still be

@@ -5,10 +5,11 @@ use steadfast_core::event::Observer;
 use steadfast_core::limits::Limits;
 use steadfast_core::outcome::Classified;
 use steadfast_core::pipeline::{Attempt, CallOptions, Pipeline};
+use steadfast_core::rate_limit::Refusal;
 use steadfast_core::run::CallError;
 use steadfast_core::settings::InvalidSetting;
 use steadfast_core::time::{Clock, Instant, Timer};
-use steadfast_executor::{SharedPipeline, Spent};
+use steadfast_executor::{KeyedPipeline, SharedPipeline, Spent};
 
 use crate::endpoints::Common;
 
@@ -174,6 +175,80 @@ impl<C: Timer, O: Observer> AnyShared<C, O> {
             Self::Three(shared) => AnySpent::three(shared.call_hedged_unsettled(options, classify, attempt).await?),
             Self::Four(shared) => AnySpent::four(shared.call_hedged_unsettled(options, classify, attempt).await?),
         })
+    }
+}
+
+/// What makes the limits of each key, by how many of them count: up to four.
+pub struct LimitsPerKey(pub(crate) Factory);
+
+type Makes<const K: usize> = Box<dyn Fn() -> Limits<K> + Send + Sync>;
+
+pub(crate) enum Factory {
+    One(Makes<1>),
+    Two(Makes<2>),
+    Three(Makes<3>),
+    Four(Makes<4>),
+}
+
+impl From<Makes<1>> for LimitsPerKey {
+    fn from(make: Makes<1>) -> Self {
+        Self(Factory::One(make))
+    }
+}
+
+impl From<Makes<2>> for LimitsPerKey {
+    fn from(make: Makes<2>) -> Self {
+        Self(Factory::Two(make))
+    }
+}
+
+impl From<Makes<3>> for LimitsPerKey {
+    fn from(make: Makes<3>) -> Self {
+        Self(Factory::Three(make))
+    }
+}
+
+impl From<Makes<4>> for LimitsPerKey {
+    fn from(make: Makes<4>) -> Self {
+        Self(Factory::Four(make))
+    }
+}
+
+impl fmt::Debug for LimitsPerKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LimitsPerKey")
+    }
+}
+
+type KeyedWith<C, O, const K: usize> = KeyedPipeline<String, Common<C>, Common<O>, K>;
+
+/// A pipeline whose limits each key has for itself.
+pub(crate) enum AnyKeyed<C, O> {
+    One(KeyedWith<C, O, 1>),
+    Two(KeyedWith<C, O, 2>),
+    Three(KeyedWith<C, O, 3>),
+    Four(KeyedWith<C, O, 4>),
+}
+
+impl<C: Timer, O: Observer> AnyKeyed<C, O> {
+    /// The pipeline with the limits of this key.
+    pub(crate) fn of(&self, key: &str) -> Result<AnyShared<C, O>, Refusal> {
+        Ok(match self {
+            Self::One(keyed) => AnyShared::One(keyed.of(key)?),
+            Self::Two(keyed) => AnyShared::Two(keyed.of(key)?),
+            Self::Three(keyed) => AnyShared::Three(keyed.of(key)?),
+            Self::Four(keyed) => AnyShared::Four(keyed.of(key)?),
+        })
+    }
+
+    /// How many calls wait in line, of all keys.
+    pub(crate) fn waiting(&self) -> usize {
+        match self {
+            Self::One(keyed) => keyed.waiting(),
+            Self::Two(keyed) => keyed.waiting(),
+            Self::Three(keyed) => keyed.waiting(),
+            Self::Four(keyed) => keyed.waiting(),
+        }
     }
 }
 

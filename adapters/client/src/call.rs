@@ -18,6 +18,7 @@ use crate::answer::{Answer, Head};
 use crate::any_pipeline::AnySpent;
 use crate::body::{Payload, RequestBody};
 use crate::client::ApiClient;
+use crate::endpoints::OnePipeline;
 use crate::error::{Error, Failure, Named};
 use crate::exchange::{self, Called, Extent, Outgoing, Tried};
 use crate::guard::Patience;
@@ -34,6 +35,8 @@ pub(crate) struct Call<'a, T, C, O> {
     overrides: Overrides,
     redirects: Redirects,
     extent: Extent,
+    /// The pipeline of the key that it names.
+    keyed: Option<OnePipeline<C, O>>,
     started: Instant,
     patience: Patience,
     /// The field of a key that was minted: it makes a request idempotent, whatever its name.
@@ -53,6 +56,7 @@ impl<'a, T: Transport, C: Timer, O: Observer> Call<'a, T, C, O> {
         payload: Payload,
         overrides: Overrides,
         extent: Extent,
+        keyed: Option<OnePipeline<C, O>>,
     ) -> Self {
         for (name, value) in client.default_headers() {
             if !headers.contains_key(name) {
@@ -74,6 +78,7 @@ impl<'a, T: Transport, C: Timer, O: Observer> Call<'a, T, C, O> {
             overrides,
             redirects,
             extent,
+            keyed,
             started,
             patience,
             key,
@@ -160,12 +165,13 @@ impl<'a, T: Transport, C: Timer, O: Observer> Call<'a, T, C, O> {
         if self.journey.redirects() > 0 {
             options = options.with_deadline(self.deadline() - self.client.timer().now());
         }
-        let Self { client, journey, headers, payload, extent, patience, attempts, refused, .. } = self;
+        let Self { client, journey, headers, payload, extent, keyed, patience, attempts, refused, .. } = self;
         let (client, extent, patience) = (*client, *extent, *patience);
         let (attempts, refused) = (&*attempts, &*refused);
         let is_one_stream = payload.is_one_stream();
         let counted = attempts.load(Ordering::Relaxed);
-        let pipeline = client.pipeline_of(if journey.at_home { &journey.url } else { journey.began().1 });
+        let by_url = if journey.at_home { &journey.url } else { journey.began().1 };
+        let pipeline = keyed.as_ref().unwrap_or_else(|| client.pipeline_of(by_url));
         let attempt = |attempt: Attempt| {
             let (mut head, ()) = http::Request::new(()).into_parts();
             (head.method, head.uri, head.headers) = (journey.method.clone(), uri.clone(), headers.clone());
@@ -238,7 +244,7 @@ impl<'a, T: Transport, C: Timer, O: Observer> Call<'a, T, C, O> {
     /// By when all of it has to end.
     fn deadline(&self) -> Instant {
         let options = self.overrides.options(Idempotency::NotIdempotent);
-        let pipeline = self.client.pipeline_of(self.journey.began().1);
+        let pipeline = self.keyed.as_ref().unwrap_or_else(|| self.client.pipeline_of(self.journey.began().1));
         pipeline.shared.deadline_of(self.started, &options)
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::{HeaderMap, Method};
 use steadfast_core::event::Observer;
 use steadfast_core::limits::ServerLimits;
+use steadfast_core::rate_limit::Refusal;
 use steadfast_core::time::Timer;
 use steadfast_executor::InFlight;
 use url::Url;
@@ -70,6 +71,7 @@ impl<T, C: Timer> ApiClient<T, C> {
     /// | --- | --- | --- |
     /// | `pipeline` | [`Pipeline::builder`](steadfast_core::pipeline::Pipeline::builder) as it comes | retries, a breaker and a deadline; no rate limit, since only you know the API's |
     /// | `endpoint` | none | where a path has a limit of its own |
+    /// | `per_key` | none | where customers or accounts have limits of their own |
     /// | `auth` | [`Auth::none`] | |
     /// | `redirects` | [`Redirects::none`] | a redirect is a surprise in an API, and one that a caller should see |
     /// | `idempotency_keys` | none | a server that does not know them acts twice |
@@ -90,6 +92,7 @@ impl<T, C: Timer> ApiClient<T, C> {
             base_url: base_url.to_owned(),
             pipeline: None,
             endpoints: Vec::new(),
+            per_key: None,
             headers: Ok(HeaderMap::new()),
             auth: Auth::none(),
             redirects: Redirects::none(),
@@ -215,14 +218,18 @@ impl<T, C, O> ApiClient<T, C, O> {
         &self.shared.endpoints
     }
 
+    /// The pipeline that calls of this key go through; `None` if there is none for keys.
+    pub(crate) fn pipeline_of_key(&self, key: &str) -> Option<Result<OnePipeline<C, O>, Refusal>>
+    where
+        C: Timer,
+        O: Observer,
+    {
+        self.shared.endpoints.of_key(key)
+    }
+
     /// The pipeline that calls of this URL go through.
     pub(crate) fn pipeline_of(&self, url: &Url) -> &OnePipeline<C, O> {
         self.shared.endpoints.of(url)
-    }
-
-    /// All pipelines.
-    pub(crate) fn pipelines(&self) -> impl Iterator<Item = &OnePipeline<C, O>> {
-        self.shared.endpoints.iter()
     }
 
     pub(crate) fn timer(&self) -> &C {

@@ -6,11 +6,12 @@ use std::time::Duration;
 use steadfast_core::event::{Event, Observer};
 use steadfast_core::limits::{Limits, ServerLimits};
 use steadfast_core::pipeline::Pipeline;
+use steadfast_core::rate_limit::Refusal;
 use steadfast_core::time::{Clock, Instant, Timer};
-use steadfast_executor::SharedPipeline;
+use steadfast_executor::{KeyedPipeline, Line, SharedPipeline};
 use url::Url;
 
-use crate::any_pipeline::{AnyPipeline, AnyShared, Kind};
+use crate::any_pipeline::{AnyKeyed, AnyPipeline, AnyShared, Factory, Kind, LimitsPerKey};
 use crate::client::target;
 use crate::error::Error;
 use crate::reconfigure::NotReconfigured;
@@ -20,6 +21,7 @@ pub(crate) struct Endpoints<C, O> {
     others: OnePipeline<C, O>,
     /// The longest prefix first.
     by_prefix: Vec<(String, OnePipeline<C, O>)>,
+    keyed: Option<Keyed<C, O>>,
     /// Held by whoever gives all of them other settings, so that what each accepts it still accepts when its turn has come.
     reconfiguring: Mutex<()>,
 }
@@ -28,6 +30,19 @@ pub(crate) struct Endpoints<C, O> {
 pub(crate) struct OnePipeline<C, O> {
     pub(crate) shared: AnyShared<C, O>,
     pub(crate) hedges: bool,
+}
+
+/// The pipeline of calls that name a key.
+struct Keyed<C, O> {
+    by_key: AnyKeyed<C, O>,
+    hedges: bool,
+}
+
+/// The settings of that.
+pub(crate) struct PerKey {
+    pub(crate) max_keys: usize,
+    pub(crate) pipeline: Pipeline,
+    pub(crate) limits: LimitsPerKey,
 }
 
 /// What pipelines are shared with.
@@ -40,6 +55,17 @@ struct SetUp<'a, C, O> {
 }
 
 impl<C: Timer, O: Observer> SetUp<'_, C, O> {
+    fn one(&mut self, pipeline: AnyPipeline) -> Result<OnePipeline<C, O>, Error> {
+        let hedges = pipeline.hedges();
+        let shared = match pipeline.0 {
+            Kind::One(pipeline) => AnyShared::One(self.share(pipeline)?),
+            Kind::Two(pipeline) => AnyShared::Two(self.share(pipeline)?),
+            Kind::Three(pipeline) => AnyShared::Three(self.share(pipeline)?),
+            Kind::Four(pipeline) => AnyShared::Four(self.share(pipeline)?),
+        };
+        Ok(OnePipeline { shared, hedges })
+    }
+
     fn share<const K: usize>(
         &mut self,
         pipeline: Pipeline<Limits<K>>,
@@ -52,6 +78,38 @@ impl<C: Timer, O: Observer> SetUp<'_, C, O> {
             None => SharedPipeline::new(pipeline, self.timer.clone()),
         };
         Ok(shared.with_server_limits(self.server_limits()?).with_observer(self.observer.clone()))
+    }
+
+    fn keyed(&mut self, per_key: PerKey) -> Result<Keyed<C, O>, Error> {
+        let PerKey { max_keys, pipeline, limits } = per_key;
+        let own = pipeline.limits();
+        if own.rate_limits().is_some() || own.adaptive_rate().is_some() || own.concurrency_limit().is_some() {
+            let (value, reason) = ("the pipeline's limits".to_owned(), "which nobody would keep to".to_owned());
+            return Err(Error::InvalidRequest { field: "per_key", value, reason });
+        }
+        let hedges = pipeline.hedge().is_some();
+        let by_key = match limits.0 {
+            Factory::One(make) => AnyKeyed::One(self.keyed_by(max_keys, pipeline, make)?),
+            Factory::Two(make) => AnyKeyed::Two(self.keyed_by(max_keys, pipeline, make)?),
+            Factory::Three(make) => AnyKeyed::Three(self.keyed_by(max_keys, pipeline, make)?),
+            Factory::Four(make) => AnyKeyed::Four(self.keyed_by(max_keys, pipeline, make)?),
+        };
+        Ok(Keyed { by_key, hedges })
+    }
+
+    fn keyed_by<const K: usize>(
+        &mut self,
+        max_keys: usize,
+        pipeline: Pipeline,
+        make: impl Fn() -> Limits<K> + Send + Sync + 'static,
+    ) -> Result<KeyedPipeline<String, Common<C>, Common<O>, K>, Error> {
+        let shared = self.share(pipeline.map_limits(|_| Limits::<K>::none()))?;
+        let longest_hold = self.longest_hold;
+        Ok(KeyedPipeline::new(shared, max_keys, move || {
+            // It was accepted for the pipeline.
+            let server = ServerLimits::new().with_longest_hold(longest_hold).unwrap_or_default();
+            Line::before(make()).with_server_limits(server)
+        }))
     }
 
     fn server_limits(&self) -> Result<ServerLimits, Error> {
@@ -71,29 +129,21 @@ impl<C: Timer, O: Observer> Endpoints<C, O> {
         (seed, longest_hold): (Option<u64>, Duration),
         others: AnyPipeline,
         endpoints: Vec<(String, AnyPipeline)>,
+        per_key: Option<PerKey>,
     ) -> Result<Self, Error> {
         let mut set_up = SetUp { timer, observer, seed, longest_hold };
-        let mut share = |pipeline: AnyPipeline| -> Result<_, Error> {
-            let hedges = pipeline.hedges();
-            let shared = match pipeline.0 {
-                Kind::One(pipeline) => AnyShared::One(set_up.share(pipeline)?),
-                Kind::Two(pipeline) => AnyShared::Two(set_up.share(pipeline)?),
-                Kind::Three(pipeline) => AnyShared::Three(set_up.share(pipeline)?),
-                Kind::Four(pipeline) => AnyShared::Four(set_up.share(pipeline)?),
-            };
-            Ok(OnePipeline { shared, hedges })
-        };
-        let others = share(others)?;
+        let others = set_up.one(others)?;
         let mut by_prefix: Vec<(String, _)> = Vec::with_capacity(endpoints.len());
         for (name, pipeline) in endpoints {
             let path = prefix(base, &name)?;
             if by_prefix.iter().any(|(other, _)| *other == path) {
                 return Err(invalid(&name, "which has a pipeline already"));
             }
-            by_prefix.push((path, share(pipeline)?));
+            by_prefix.push((path, set_up.one(pipeline)?));
         }
         by_prefix.sort_by_key(|(path, _)| std::cmp::Reverse(path.len()));
-        Ok(Self { others, by_prefix, reconfiguring: Mutex::new(()) })
+        let keyed = per_key.map(|per_key| set_up.keyed(per_key)).transpose()?;
+        Ok(Self { others, by_prefix, keyed, reconfiguring: Mutex::new(()) })
     }
 
     /// Goes over to other settings: those of all pipelines, or with an error of none.
@@ -128,6 +178,18 @@ impl<C: Timer, O: Observer> Endpoints<C, O> {
             own.shared.reconfigure(to).map_err(|error| refused(name, error))?;
         }
         Ok(())
+    }
+
+    /// The one that calls of this key go through; `None` if the client has no limits for keys.
+    pub(crate) fn of_key(&self, key: &str) -> Option<Result<OnePipeline<C, O>, Refusal>> {
+        let Keyed { by_key, hedges } = self.keyed.as_ref()?;
+        Some(by_key.of(key).map(|shared| OnePipeline { shared, hedges: *hedges }))
+    }
+
+    /// How many calls wait in line.
+    pub(crate) fn waiting(&self) -> usize {
+        let keyed = self.keyed.as_ref().map_or(0, |keyed| keyed.by_key.waiting());
+        self.iter().map(|pipeline| pipeline.shared.waiting()).sum::<usize>() + keyed
     }
 
     /// A random number, from the seed that jitter is drawn from.

@@ -74,7 +74,7 @@ mod response;
 mod streaming;
 mod transport;
 
-pub use any_pipeline::AnyPipeline;
+pub use any_pipeline::{AnyPipeline, LimitsPerKey};
 pub use auth::{Auth, ClientCredentials, Sign, TokenError};
 pub use body::RequestBody;
 pub use client::{ApiClient, ApiClientBuilder};

@@ -121,7 +121,7 @@ impl<T, C: Timer, O: Observer> ApiClient<T, C, O> {
 
     /// How many calls wait in line for a limit, on all clones, with those that do so between two attempts.
     pub fn waiting(&self) -> usize {
-        self.pipelines().map(|pipeline| pipeline.shared.waiting()).sum()
+        self.endpoints().waiting()
     }
 }
 

@@ -1,4 +1,6 @@
+use std::fmt;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 use steadfast_core::outcome::Idempotency;
@@ -24,6 +26,18 @@ pub(crate) struct Overrides {
     /// Whether a response with any status is what was asked for.
     pub(crate) any_status: bool,
     pub(crate) cost: Option<Cost>,
+    /// Whose limits it goes by.
+    pub(crate) limit_key: Option<LimitKey>,
+}
+
+/// The key whose limits a call goes by. It may be a secret.
+#[derive(Clone)]
+pub(crate) struct LimitKey(pub(crate) Arc<str>);
+
+impl fmt::Debug for LimitKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LimitKey")
+    }
 }
 
 /// Whether a key is minted for a call.
@@ -48,6 +62,7 @@ impl Overrides {
             key: Key::AsTheClientSays,
             any_status: false,
             cost: None,
+            limit_key: None,
         }
     }
 
@@ -78,6 +93,7 @@ impl Overrides {
 /// | `max_attempts` | the pipeline's | at most the pipeline's; 0 counts as 1 |
 /// | `weight` | 1 token | at least 1 |
 /// | `cost` | its weight | 0 and more |
+/// | `limit_key` | none: by the URL | of a client with limits [per key](crate::ApiClientBuilder::per_key) |
 /// | `priority` | 0, the lowest | 0 to 255 |
 /// | `idempotency` | by method and headers (RFC 9110 §9.2.2) | |
 /// | `idempotency_key` | as the client says | |
@@ -121,6 +137,13 @@ impl<T, C, O> RequestBuilder<'_, T, C, O> {
     /// How many tokens of the rate limit each attempt takes. Default: 1.
     pub fn weight(mut self, tokens: NonZeroU32) -> Self {
         self.overrides.weight = tokens;
+        self
+    }
+
+    /// Goes by the limits of this key, of a client that has limits [per key](crate::ApiClientBuilder::per_key); else it cannot be
+    /// sent. It is shown nowhere.
+    pub fn limit_key(mut self, key: &str) -> Self {
+        self.overrides.limit_key = Some(LimitKey(key.into()));
         self
     }
 

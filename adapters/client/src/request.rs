@@ -6,19 +6,23 @@ use http::{HeaderMap, Method};
 use serde::Serialize;
 use steadfast_core::event::Observer;
 use steadfast_core::outcome::Idempotency;
-use steadfast_core::time::Timer;
+use steadfast_core::rate_limit::Refusal;
+use steadfast_core::rejected::Rejected;
+use steadfast_core::run::{CallError, History, LastAttempt};
+use steadfast_core::time::{Instant, Timer};
 use url::{Url, form_urlencoded};
 
 use crate::answer::Answer;
 use crate::body::{Payload, RequestBody};
 use crate::call::{Call, idempotency_of, show};
 use crate::client::ApiClient;
+use crate::endpoints::OnePipeline;
 use crate::error::{Error, Named};
 use crate::events::EventStream;
 use crate::exchange::{Called, Extent, Tried};
 use crate::guard::Guarded;
 use crate::multipart::Multipart;
-use crate::overrides::Overrides;
+use crate::overrides::{LimitKey, Overrides};
 use crate::pages::{self, Found, Pages};
 use crate::redirect::Journey;
 use crate::response::Response;
@@ -319,8 +323,38 @@ impl<'a, T: Transport, C: Timer, O: Observer> RequestBuilder<'a, T, C, O> {
     async fn call(self, extent: Extent) -> Result<Called<T::Body, C, O>, Error> {
         let Self { client, method, target, headers, payload, overrides } = self;
         let journey = Journey::new(method, target?);
-        Call::new(client, journey, headers, payload, overrides, extent).make().await
+        let keyed = match &overrides.limit_key {
+            Some(LimitKey(key)) => Some(keyed(client, &journey, key, &overrides)?),
+            None => None,
+        };
+        Call::new(client, journey, headers, payload, overrides, extent, keyed).make().await
     }
+}
+
+/// The pipeline of a call that names a key.
+fn keyed<T, C: Timer, O: Observer>(
+    client: &ApiClient<T, C, O>,
+    journey: &Journey,
+    key: &str,
+    overrides: &Overrides,
+) -> Result<OnePipeline<C, O>, Error> {
+    let Some(keyed) = client.pipeline_of_key(key) else {
+        let reason = "though the client has no limits per key".to_owned();
+        return Err(Error::InvalidRequest { field: "limit_key", value: "set".to_owned(), reason });
+    };
+    keyed.map_err(|refusal| {
+        let (method, url) = journey.began();
+        let target = Named { shown: format!("{method} {}", show(url)), id: None };
+        let options = overrides.options(Idempotency::NotIdempotent);
+        let deadline = client.pipeline_of(url).shared.deadline_of(client.timer().now(), &options);
+        let retry_at = match refusal {
+            Refusal::NotYet { retry_at } | Refusal::TableFull { retry_at } => retry_at,
+            _ => Instant::MAX,
+        };
+        let rejected = Rejected::RateLimited { retry_at, deadline };
+        let (elapsed, history) = (Duration::ZERO, History::default());
+        Error::of_call::<T>(target, CallError { rejected, last: LastAttempt::NotMade, attempts: 0, elapsed, history })
+    })
 }
 
 /// Shows no header value, no query and no body: secrets may be in each.

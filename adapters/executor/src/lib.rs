@@ -26,6 +26,7 @@
 //! - [`SharedPipeline`] makes whole calls through one [`Pipeline`](steadfast_core::pipeline::Pipeline) from many tasks,
 //!   or from threads that block: [`ThreadTimer`] is the timer for those. Where a call has failed for good, it
 //!   [falls back](SharedPipeline::fall_back) to something else.
+//! - [`KeyedPipeline`] is one pipeline for many keys, each with limits of its own.
 //! - [`Line`] is the line in which both wait: first come, first served, as a state machine.
 //!
 //! Futures are driven by whoever polls them: nothing spawns a task, starts a thread, or needs a runtime. They are `Send`
@@ -44,6 +45,7 @@ mod executor;
 mod fallback;
 mod in_flight;
 mod keyed;
+mod keyed_pipeline;
 mod line;
 mod pipeline;
 mod queue;
@@ -57,6 +59,7 @@ pub use demand::Demand;
 pub use executor::{Executor, NotExecuted, RateLimitedExecutor};
 pub use in_flight::{Flight, InFlight, ShutDown, Stopped};
 pub use keyed::KeyedRateLimit;
+pub use keyed_pipeline::KeyedPipeline;
 pub use line::{Line, Ticket};
 pub use pipeline::SharedPipeline;
 pub use queue::{Left, NotAccepted, Stats, WorkQueue, Worked};

@@ -139,6 +139,17 @@ impl<const K: usize> Line<K> {
         self.gate.server.as_ref()
     }
 
+    /// When a line made anew would be the same as this, if nobody joins it until then: nobody waits, its limits are
+    /// [full](Limits::at_rest_at), and nothing that a server has told of its own holds anybody back. What was granted and not
+    /// handed back is not known here.
+    pub fn at_rest_at(&self, now: Instant) -> Instant {
+        if !self.is_empty() {
+            return Instant::MAX;
+        }
+        let server = self.gate.server.as_ref().map_or(now, |server| server.at_rest_at(now));
+        self.gate.own.at_rest_at(now).max(server)
+    }
+
     /// How many wait.
     pub fn len(&self) -> usize {
         self.waiting.len()

@@ -33,7 +33,7 @@
 //! | to call an HTTP API | `steadfast::client`, `hyper_client` or `smol_client`, or [`ApiClient`] with another transport or timer |
 //! | to await a rate limit, or several at once | [`RateLimit`] |
 //! | to await a slot, where only so many may run at once | [`ConcurrencyLimit`] |
-//! | a limit for each customer, host or key | [`KeyedRateLimit`] |
+//! | a limit for each customer, host or key | [`KeyedRateLimit`]; where calls wait, [`KeyedPipeline`] or [`ApiClientBuilder::per_key`] |
 //! | to run many operations under limits, in order, and to shut down | [`Executor`], [`RateLimitedExecutor`] |
 //! | to hand jobs to workers, and lose none | [`WorkQueue`] |
 //! | to shut down whatever else runs | [`InFlight`] |
@@ -87,8 +87,8 @@ pub use steadfast_core::run::CallError;
 pub use steadfast_core::settings::InvalidSetting;
 pub use steadfast_core::time::{Clock, Instant, ManualClock, Timer};
 pub use steadfast_executor::{
-    ConcurrencyLimit, Executor, InFlight, KeyedRateLimit, RateLimit, RateLimitedExecutor, Retryable, SharedPipeline,
-    Stopped, ThreadTimer, WorkQueue,
+    ConcurrencyLimit, Executor, InFlight, KeyedPipeline, KeyedRateLimit, RateLimit, RateLimitedExecutor, Retryable,
+    SharedPipeline, Stopped, ThreadTimer, WorkQueue,
 };
 pub use steadfast_http as http;
 #[cfg(all(feature = "smol", feature = "hyper"))]

@@ -319,6 +319,16 @@ impl ServerLimits {
         resets.max()
     }
 
+    /// When the last reset is over of which a server has told: from then on, nothing that is known holds anybody back who comes
+    /// first.
+    pub fn at_rest_at(&self, now: Instant) -> Instant {
+        let resets = self.known.iter().flatten().filter_map(|known| match known.stage {
+            Stage::Told { until } => Some(until),
+            Stage::Over => None,
+        });
+        resets.max().unwrap_or(now)
+    }
+
     /// Whether any limit is kept in mind.
     pub fn knows_any(&self) -> bool {
         self.known.iter().any(Option::is_some)

@@ -302,3 +302,25 @@ fn a_bucket_alone_gets_back_what_nobody_used() {
     bucket.abandon(ms(0), dropped);
     assert_eq!(bucket.available(ms(0)), 2, "what was started is spent");
 }
+
+#[test]
+fn limits_are_at_rest_when_they_are_full_and_nobody_blocks_them() {
+    let quota = |tokens, burst| Quota::per_second(tokens).and_then(|quota| quota.with_burst(burst)).unwrap();
+    let mut limits =
+        Limits::<2>::none().with_rate_limits(RateLimits::new([quota(10, 2), quota(100, 50)]), [Counts::Weight; 2]);
+    assert_eq!(limits.at_rest_at(ms(7)), ms(7));
+    for (weights, want) in [([1, 0], 100), ([0, 30], 300), ([1, 0], 300)] {
+        let _ = limits.try_take(ms(0), weights).expect("there is as much");
+        assert_eq!(limits.at_rest_at(ms(0)), ms(want), "{weights:?}");
+    }
+    assert_eq!(limits.at_rest_at(ms(299)), ms(300));
+    assert_eq!(limits.at_rest_at(ms(301)), ms(301));
+    Limiter::block_until(&mut limits, ms(9_000));
+    // It starts anew from there, and is full at that time.
+    assert_eq!(limits.at_rest_at(ms(301)), ms(9_000));
+    Limiter::block_until(&mut limits, Instant::MAX);
+    assert_eq!(limits.at_rest_at(ms(301)), Instant::MAX);
+    let mut none = Limits::<1>::none();
+    Limiter::block_until(&mut none, ms(50));
+    assert_eq!((none.at_rest_at(ms(7)), none.at_rest_at(ms(50))), (ms(50), ms(50)));
+}

@@ -5,16 +5,18 @@ use std::time::Duration;
 use http::header::USER_AGENT;
 use http::{HeaderMap, HeaderValue};
 use steadfast_core::event::Observer;
+use steadfast_core::limits::Limits;
+use steadfast_core::pipeline::Pipeline;
 use steadfast_core::time::Timer;
 use steadfast_executor::InFlight;
 use steadfast_http::date::UnixTime;
 use url::Url;
 
 use super::{ApiClient, Shared, without_secrets};
-use crate::any_pipeline::AnyPipeline;
+use crate::any_pipeline::{AnyPipeline, LimitsPerKey};
 use crate::auth::Auth;
 use crate::clock::WallClock;
-use crate::endpoints::{Common, Endpoints};
+use crate::endpoints::{Common, Endpoints, PerKey};
 use crate::error::Error;
 use crate::minted::{IdempotencyKeys, Minted};
 use crate::redirect::Redirects;
@@ -33,6 +35,7 @@ pub(super) struct Settings {
     pub(super) base_url: String,
     pub(super) pipeline: Option<AnyPipeline>,
     pub(super) endpoints: Vec<(String, AnyPipeline)>,
+    pub(super) per_key: Option<PerKey>,
     pub(super) headers: Result<HeaderMap, Error>,
     pub(super) auth: Auth,
     pub(super) redirects: Redirects,
@@ -86,6 +89,60 @@ impl<T, C: Timer, O: Observer> ApiClientBuilder<T, C, O> {
     /// Where several fit, the longest does. Such a call goes through that pipeline, and not through the client's.
     pub fn endpoint(mut self, path: &str, pipeline: impl Into<AnyPipeline>) -> Self {
         self.settings.endpoints.push((path.to_owned(), pipeline.into()));
+        self
+    }
+
+    /// Limits of its own for each key: a customer, or an account of whose key the server has limits. A call
+    /// [names](crate::RequestBuilder::limit_key) its key.
+    ///
+    /// ```
+    /// # use bytes::Bytes;
+    /// # use http::{Request, Response};
+    /// # use http_body_util::Full;
+    /// # use std::future::{Ready, ready};
+    /// # use steadfast_client::{ApiClient, RequestBody, Transport, TransportError};
+    /// # use steadfast_core::pipeline::Pipeline;
+    /// # use steadfast_core::rate_limit::{Quota, TokenBucket};
+    /// # use steadfast_core::time::ManualClock;
+    /// # struct Echo;
+    /// # impl Transport for Echo {
+    /// #     type Body = Full<Bytes>;
+    /// #     type Sending = Ready<Result<Response<Full<Bytes>>, TransportError>>;
+    /// #     fn send(&self, _: Request<RequestBody>) -> Self::Sending { ready(Ok(Response::default())) }
+    /// # }
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let clock = ManualClock::new();
+    /// let quota = Quota::per_second(5)?;
+    /// let client = ApiClient::builder("https://api.example.com/v1", Echo, &clock)
+    ///     .per_key(10_000, Pipeline::builder().build()?, move || TokenBucket::new(quota).into())
+    ///     .build()?;
+    /// let call = client.get("orders").limit_key("ann").header("authorization", "Bearer eyJ…").send();
+    /// clock.drive(call).expect("it ends")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// `limits` makes those of a key before its first call. `pipeline` has everything else, for the calls of all keys together:
+    /// retries, their budget, the circuit breaker. It has no limits of its own. What the server tells of its limits, and a wait
+    /// that it asks for, hold back the key whose call was told so, and no other.
+    ///
+    /// A call that names a key goes through that pipeline whatever its path is, and not through the client's or an endpoint's.
+    ///
+    /// | Bound | |
+    /// | --- | --- |
+    /// | `max_keys` | so many keys are remembered, with about a kilobyte each; those are forgotten when room is needed whose limits are at rest, see [`KeyedPipeline`](steadfast_executor::KeyedPipeline) |
+    /// | beyond | a call for a key that is not known fails with [`Error::RateLimited`] and is not sent: no flood of keys makes a limit start anew |
+    pub fn per_key<const K: usize>(
+        mut self,
+        max_keys: usize,
+        pipeline: Pipeline,
+        limits: impl Fn() -> Limits<K> + Send + Sync + 'static,
+    ) -> Self
+    where
+        LimitsPerKey: From<Box<dyn Fn() -> Limits<K> + Send + Sync>>,
+    {
+        let limits: Box<dyn Fn() -> Limits<K> + Send + Sync> = Box::new(limits);
+        self.settings.per_key = Some(PerKey { max_keys, pipeline, limits: limits.into() });
         self
     }
 
@@ -216,7 +273,7 @@ impl<T, C: Timer, O: Observer> ApiClientBuilder<T, C, O> {
     /// are to be minted and there is nothing to draw them from.
     pub fn build(self) -> Result<ApiClient<T, C, O>, Error> {
         let Self { transport, timer, observer, settings } = self;
-        let Settings { base_url, pipeline, endpoints, headers, auth, redirects, minted, .. } = settings;
+        let Settings { base_url, pipeline, endpoints, per_key, headers, auth, redirects, minted, .. } = settings;
         let Settings { max_body, max_replay, read_timeout, longest_hold, seed, wall_clock, .. } = settings;
         if read_timeout.is_zero() {
             let (value, reason) = (format!("{read_timeout:?}"), "it must be more than zero".to_owned());
@@ -230,7 +287,8 @@ impl<T, C: Timer, O: Observer> ApiClientBuilder<T, C, O> {
         minted.check()?;
         let timer = Common::new(timer);
         let others = pipeline.unwrap_or_default();
-        let endpoints = Endpoints::new(&base, &timer, &Common::new(observer), (seed, longest_hold), others, endpoints)?;
+        let endpoints =
+            Endpoints::new(&base, &timer, &Common::new(observer), (seed, longest_hold), others, endpoints, per_key)?;
         let in_flight = InFlight::new();
         let shared = Shared {
             base,

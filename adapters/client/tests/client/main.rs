@@ -6,6 +6,7 @@ mod calls;
 mod costs;
 mod events;
 mod forms;
+mod keys;
 mod lifecycle;
 mod pages;
 mod reconfigure;
