@@ -316,8 +316,8 @@ fn limits_are_at_rest_when_they_are_full_and_nobody_blocks_them() {
     assert_eq!(limits.at_rest_at(ms(299)), ms(300));
     assert_eq!(limits.at_rest_at(ms(301)), ms(301));
     Limiter::block_until(&mut limits, ms(9_000));
-    // It starts anew from there, and is full at that time.
-    assert_eq!(limits.at_rest_at(ms(301)), ms(9_000));
+    // They start anew from there, with one token each.
+    assert_eq!(limits.at_rest_at(ms(301)), ms(9_490));
     Limiter::block_until(&mut limits, Instant::MAX);
     assert_eq!(limits.at_rest_at(ms(301)), Instant::MAX);
     let mut none = Limits::<1>::none();
