@@ -457,7 +457,7 @@ fn limits_are_at_rest_when_the_last_reset_is_over() {
     let sent = limits.try_acquire(now, 1).unwrap();
     let told = |which, secs| Remaining { which, counts: Counts::Calls, left: 9, reset_in: Duration::from_secs(secs) };
     assert_eq!(limits.tell(now, &sent, &Told::from_iter([told(0, 30), told(1, 7)])), None);
-    limits.finish(sent, OutcomeKind::Success);
+    limits.finish(sent, Success);
     assert_eq!(limits.at_rest_at(now), now + Duration::from_secs(30));
     let later = now + Duration::from_secs(30);
     assert!(limits.check(later, 1).is_ok());
