@@ -1,4 +1,4 @@
-//! Leaves a failing dependency alone until it has had time to recover.
+//! Leaves a failing dependency alone until it has had time to recover (M. Nygard, *Release It!*, 2007).
 //!
 //! ```
 //! use core::time::Duration;

@@ -25,6 +25,26 @@
 //! Somebody who first waits for tokens and then, with the tokens in hand, for a slot, comes back with others like it as
 //! soon as slots come free, and together they exceed the burst. So tokens and slot are granted at the same time, or
 //! neither is.
+//!
+//! # Defaults
+//!
+//! None: [`Limits::none`] admits everything, and each limit that is added has the settings of its own page. [`ServerLimits`] has one
+//! setting, and its reason.
+//!
+//! # States
+//!
+//! ```text
+//!         ┌── poll: nothing is there, wait ──┐
+//! join ──▶ Waiting ◀─────────────────────────┘
+//! Waiting ── poll: all of it is there ───▶ Granted ── finish, abandon ──▶ gone, and the slot is free
+//! Waiting ── leave, or it can never be ──▶ gone, and what was taken is given back
+//! Granted ── leave ──────────────────────▶ gone, and what was taken is given back
+//! ```
+//!
+//! # When not to use it
+//!
+//! Where callers are to be served in the order in which they came, and wait for a slot too: `steadfast-executor` has a line that
+//! stands behind the same port. Where one limit is all there is, it needs no port around it.
 
 use core::cmp;
 use core::fmt;

@@ -105,6 +105,11 @@
 //!
 //! [`run`](crate::run) drives a call over a [`Timer`](crate::time::Timer); a blocking loop or a simulator drives the
 //! same one.
+//!
+//! # When not to use it
+//!
+//! For calls to two dependencies: each wants a pipeline of its own, or the sick one takes tokens, budget and breaker from the other.
+//! And not where only one question is asked: a limit alone is a [`TokenBucket`], which says yes or no.
 
 use core::time::Duration;
 

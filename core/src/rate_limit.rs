@@ -20,7 +20,28 @@
 //! | each customer, host or key | [`KeyedRateLimit`], or a table of your own of [`Level`]s | 8 bytes and the key |
 //!
 //! A limit admits a call, or refuses it and says when to come back. Whoever drives it decides what to do with that:
-//! give up, or wait. [`Limits`](crate::limits::Limits) has all that a [`Call`](crate::pipeline::Call) waits for.
+//! give up, or wait.
+//!
+//! # Defaults
+//!
+//! There are none but the burst, which is 1: how many calls the other side allows, nobody else knows. [`Quota`] has the ranges
+//! and the reasons; [`AdaptiveRate`] is for who cannot know.
+//!
+//! # States
+//!
+//! A limit is full, or refilling towards that, or blocked until the time that a server named. Each type's page says what it keeps for
+//! that, and where the algorithm is from.
+//!
+//! # When not to use it
+//!
+//! Where the other side is full rather than counted, and it matters how many calls run at a time: that is a
+//! [concurrency limit](crate::concurrency). Nor for a server that is down: to send fewer calls there is no help, and a
+//! [circuit breaker](crate::circuit_breaker) sends none.
+//!
+//! # With other policies
+//!
+//! In a [pipeline](crate::pipeline) every attempt takes its tokens, retries and hedges too, after the breaker has admitted it and
+//! together with its slot. [`Limits`](crate::limits::Limits) has all that a [`Call`](crate::pipeline::Call) waits for.
 
 use core::fmt;
 

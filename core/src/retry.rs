@@ -47,6 +47,11 @@
 //! # When not to use it
 //!
 //! At more than one layer: three layers with four attempts each are 64 attempts.
+//!
+//! # With other policies
+//!
+//! In a [pipeline](crate::pipeline) a retry is an attempt like the first: the breaker is asked, and limits are waited for. Hedges are
+//! counted among the attempts, and the one budget pays for both.
 
 use core::fmt;
 use core::time::Duration;

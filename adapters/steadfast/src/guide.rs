@@ -24,6 +24,14 @@ pub mod testing {
     #![doc = include_str!("guide/testing.md")]
 }
 
+pub mod observing {
+    #![doc = include_str!("guide/observing.md")]
+}
+
+pub mod configuration {
+    #![doc = include_str!("guide/configuration.md")]
+}
+
 pub mod no_std {
     #![doc = include_str!("guide/no_std.md")]
 }
