@@ -24,7 +24,7 @@
 //! ```
 //!
 //! An [`Observer`] also learns which call an event belongs to. [`Recent`] keeps the latest events in memory, for whoever
-//! looks for a fault; `steadfast-tracing`, `steadfast-metrics`, `steadfast-log` and `steadfast-defmt` carry them elsewhere.
+//! looks for a fault; `steadfast-tracing` and `steadfast-metrics` carry them elsewhere.
 //!
 //! Printed, an event is a few words, and names its policy if it is a refusal.
 
@@ -41,7 +41,7 @@ mod observer;
 mod recent;
 mod words;
 
-pub use observer::Observer;
+pub use observer::{Detail, Observer};
 pub use recent::{Entry, Recent, RecentObserver};
 
 /// Something that a call decided, or that happened to it.

@@ -55,6 +55,7 @@ use crate::rate_limit::{self, AdaptiveRate, RateLimits, Reservations, TokenBucke
 use crate::time::Instant;
 
 mod bucket;
+mod inspect;
 mod limiter;
 mod reconfigure;
 mod server_limits;
@@ -62,6 +63,7 @@ mod server_limits;
 mod tests;
 mod ticket;
 
+pub use inspect::{Inspect, Slots, Snapshot, Tokens};
 pub use limiter::{Admission, Learned, Limiter, Refusal, Woken};
 pub use reconfigure::Reconfigure;
 pub use server_limits::{Remaining, Sent, ServerLimits, Told};

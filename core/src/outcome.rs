@@ -12,9 +12,9 @@
 //! A classifier turns what the operation returned into an [`Outcome`]; every policy reads the same one. Adapters bring
 //! classifiers: `steadfast-http` knows what a status code means.
 
-use core::fmt;
 use core::time::Duration;
 
+use crate::event::Detail;
 use crate::limits::Told;
 
 /// What a classifier says of an answer: an [`Outcome`], alone or with what the server [told](Told) of its limits.
@@ -30,7 +30,7 @@ pub trait Classified {
     /// Tells `note` what else is known of the answer, for observers: see [`Observer::detail`](crate::event::Observer::detail).
     ///
     /// By default, nothing is.
-    fn details(&self, note: &mut dyn FnMut(&'static str, &dyn fmt::Display)) {
+    fn details(&self, note: &mut dyn FnMut(&'static str, Detail<'_>)) {
         let _ = note;
     }
 }

@@ -132,6 +132,7 @@ mod hedging;
 mod options;
 mod presets;
 mod reconfigure;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 
@@ -139,6 +140,7 @@ pub use call::{Attempt, Call, Step};
 pub use describe::Description;
 pub use hedging::{Hedged, MayHedge, Unhedged};
 pub use options::CallOptions;
+pub use snapshot::Snapshot;
 
 /// The policies that calls to one dependency share. See the [module](self) for their order and defaults.
 #[derive(Debug)]

@@ -150,7 +150,25 @@ impl Answer {
         fields.told(head.retry_after)
     }
 
-    const fn head(&self) -> Option<&Head> {
+    /// What kept a whole response from coming, as a name for labels.
+    pub(crate) const fn error_type(&self) -> Option<&'static str> {
+        match self {
+            Self::Whole { .. } | Self::TokenRejected { .. } => None,
+            Self::Broken { .. } => Some("broken_body"),
+            Self::Stalled { .. } => Some("read_timeout"),
+            Self::TooLong { .. } => Some("body_too_long"),
+            Self::Nothing(error) => match error.processed() {
+                Processed::No => Some("not_sent"),
+                Processed::Maybe => Some("no_response"),
+            },
+            Self::NoToken(_) => Some("no_token"),
+            Self::NotSigned(_) => Some("not_signed"),
+            Self::BodyFailed(_) => Some("request_body"),
+            Self::TimedOut { .. } => Some("timeout"),
+        }
+    }
+
+    pub(crate) const fn head(&self) -> Option<&Head> {
         match self {
             Self::Whole { head, .. }
             | Self::Broken { head, .. }

@@ -11,6 +11,7 @@ use steadfast_core::settings::InvalidSetting;
 use steadfast_core::time::{Clock, Instant, Timer};
 use steadfast_executor::{KeyedPipeline, SharedPipeline, Spent};
 
+use crate::about::About;
 use crate::endpoints::Common;
 
 /// A [`Pipeline`] with up to four rate limits: requests a minute and tokens a minute, and both for a day.
@@ -150,30 +151,48 @@ impl<C: Timer, O: Observer> AnyShared<C, O> {
     /// Makes one call, of one attempt at a time.
     pub(crate) async fn call<R, F: Future<Output = R>, V: Classified>(
         &self,
+        about: About<'_>,
         options: CallOptions,
         classify: impl Fn(&R) -> V,
         attempt: impl FnMut(Attempt) -> F,
     ) -> Result<(R, AnySpent<C, O>), CallError<R>> {
         Ok(match self {
-            Self::One(shared) => AnySpent::one(shared.call_unsettled(options, classify, attempt).await?),
-            Self::Two(shared) => AnySpent::two(shared.call_unsettled(options, classify, attempt).await?),
-            Self::Three(shared) => AnySpent::three(shared.call_unsettled(options, classify, attempt).await?),
-            Self::Four(shared) => AnySpent::four(shared.call_unsettled(options, classify, attempt).await?),
+            Self::One(shared) => AnySpent::one(
+                shared.call_observed(&about.told_to(shared.observer()), options, classify, attempt).await?,
+            ),
+            Self::Two(shared) => AnySpent::two(
+                shared.call_observed(&about.told_to(shared.observer()), options, classify, attempt).await?,
+            ),
+            Self::Three(shared) => AnySpent::three(
+                shared.call_observed(&about.told_to(shared.observer()), options, classify, attempt).await?,
+            ),
+            Self::Four(shared) => AnySpent::four(
+                shared.call_observed(&about.told_to(shared.observer()), options, classify, attempt).await?,
+            ),
         })
     }
 
     /// Makes one call, of two attempts at once where the pipeline's hedge says so.
     pub(crate) async fn call_hedged<R, F: Future<Output = R>, V: Classified>(
         &self,
+        about: About<'_>,
         options: CallOptions,
         classify: impl Fn(&R) -> V,
         attempt: impl FnMut(Attempt) -> F,
     ) -> Result<(R, AnySpent<C, O>), CallError<R>> {
         Ok(match self {
-            Self::One(shared) => AnySpent::one(shared.call_hedged_unsettled(options, classify, attempt).await?),
-            Self::Two(shared) => AnySpent::two(shared.call_hedged_unsettled(options, classify, attempt).await?),
-            Self::Three(shared) => AnySpent::three(shared.call_hedged_unsettled(options, classify, attempt).await?),
-            Self::Four(shared) => AnySpent::four(shared.call_hedged_unsettled(options, classify, attempt).await?),
+            Self::One(shared) => AnySpent::one(
+                shared.call_hedged_observed(&about.told_to(shared.observer()), options, classify, attempt).await?,
+            ),
+            Self::Two(shared) => AnySpent::two(
+                shared.call_hedged_observed(&about.told_to(shared.observer()), options, classify, attempt).await?,
+            ),
+            Self::Three(shared) => AnySpent::three(
+                shared.call_hedged_observed(&about.told_to(shared.observer()), options, classify, attempt).await?,
+            ),
+            Self::Four(shared) => AnySpent::four(
+                shared.call_hedged_observed(&about.told_to(shared.observer()), options, classify, attempt).await?,
+            ),
         })
     }
 }

@@ -14,6 +14,7 @@ use steadfast_http::idempotency;
 use steadfast_http::redirect::Next;
 use url::Url;
 
+use crate::about::{About, Judged};
 use crate::answer::{Answer, Head};
 use crate::any_pipeline::AnySpent;
 use crate::body::{Payload, RequestBody};
@@ -199,15 +200,16 @@ impl<'a, T: Transport, C: Timer, O: Observer> Call<'a, T, C, O> {
         };
         let at_home = journey.at_home;
         let classify = |tried: &Tried<T::Body>| {
-            let (outcome, told) = tried.classified(client.wall_clock());
+            let judged = tried.judged(client.wall_clock());
             // The limits of another origin are none of this pipeline's.
-            (outcome, if at_home { told } else { Told::NOTHING })
+            if at_home { judged } else { Judged { told: Told::NOTHING, ..judged } }
         };
+        let about = About { method: &journey.method, url: &journey.url, counted };
         // Room for two attempts at once only where there may be two. One stream cannot be read by both.
         Ok(if pipeline.hedges && !is_one_stream {
-            Box::pin(pipeline.shared.call_hedged(options, classify, attempt)).await
+            Box::pin(pipeline.shared.call_hedged(about, options, classify, attempt)).await
         } else {
-            pipeline.shared.call(options, classify, attempt).await
+            pipeline.shared.call(about, options, classify, attempt).await
         })
     }
 

@@ -1,9 +1,8 @@
 use std::borrow::Cow;
-use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use steadfast_core::event::{Event, Observer};
+use steadfast_core::event::{Detail, Event, Observer};
 use steadfast_core::limits::{Limits, ServerLimits};
 use steadfast_core::pipeline::Pipeline;
 use steadfast_core::rate_limit::Refusal;
@@ -296,7 +295,7 @@ impl<O: Observer> Observer for Common<O> {
         self.0.observe_call(now, call, event);
     }
 
-    fn detail(&self, call: &mut O::Call, attempt: u32, name: &'static str, value: &dyn fmt::Display) {
+    fn detail(&self, call: &mut O::Call, attempt: u32, name: &'static str, value: Detail<'_>) {
         self.0.detail(call, attempt, name, value);
     }
 

@@ -8,13 +8,12 @@ use http::StatusCode;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use steadfast_core::event::Observer;
-use steadfast_core::limits::Told;
-use steadfast_core::outcome::Outcome;
 use steadfast_core::pipeline::Attempt;
 use steadfast_core::time::{Instant, Timer};
 use steadfast_executor::Flight;
 use url::Url;
 
+use crate::about::Judged;
 use crate::answer::{Answer, Head, is_success};
 use crate::any_pipeline::AnySpent;
 use crate::auth::Auth;
@@ -65,9 +64,14 @@ pub(crate) struct Called<B, C, O> {
 
 impl<B> Tried<B> {
     /// How the attempt ended, and what the server told of its limits, in the words that policies understand.
-    pub(crate) fn classified(&self, clock: WallClock) -> (Outcome, Told) {
+    pub(crate) fn judged(&self, clock: WallClock) -> Judged {
         let outcome = self.answer.outcome();
-        (if self.is_spent { outcome.without_retry() } else { outcome }, self.answer.told(clock))
+        Judged {
+            outcome: if self.is_spent { outcome.without_retry() } else { outcome },
+            told: self.answer.told(clock),
+            status: self.answer.head().map(|head| head.status),
+            error: self.answer.error_type(),
+        }
     }
 }
 

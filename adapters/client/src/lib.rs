@@ -47,6 +47,7 @@
 //! Where a response is to be read by a retry in parts (`Range`): one that breaks off is fetched again from its beginning, or
 //! not at all.
 
+mod about;
 mod answer;
 mod any_pipeline;
 mod auth;

@@ -3,9 +3,9 @@ use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use steadfast_core::event::Observer;
-use steadfast_core::limits::{Limits, ServerLimits};
+use steadfast_core::limits::{self, Limits, ServerLimits};
 use steadfast_core::outcome::Classified;
-use steadfast_core::pipeline::{Attempt, CallOptions, Pipeline};
+use steadfast_core::pipeline::{self, Attempt, CallOptions, Pipeline};
 use steadfast_core::run::{CallError, Runner};
 use steadfast_core::settings::InvalidSetting;
 use steadfast_core::share::Share;
@@ -123,8 +123,30 @@ impl<T: Clone, O: Clone, const K: usize> SharedPipeline<T, O, K> {
         F: Future<Output = R>,
         V: Classified,
     {
+        self.call_observed(&self.observer, options, classify, attempt).await
+    }
+
+    /// The same, told to this observer and not to the pipeline's own: for an adapter that knows more of the call, and has the
+    /// own one [hear](steadfast_core::event::Observer::detail) of it.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    pub async fn call_observed<P, R, F, V>(
+        &self,
+        observer: &P,
+        options: CallOptions,
+        classify: impl Fn(&R) -> V,
+        attempt: impl FnMut(Attempt) -> F,
+    ) -> Result<(R, Spent<T, O, K>), CallError<R>>
+    where
+        P: Observer,
+        T: Timer,
+        O: Observer,
+        F: Future<Output = R>,
+        V: Classified,
+    {
         let mut ticket = None;
-        let (runner, entropy) = (self.runner(), self.entropy());
+        let (runner, entropy) = (self.runner_for(observer), self.entropy());
         let returned = runner.call_unsettled(options, entropy, classify, attempt, &mut ticket).await?;
         Ok((returned, Spent::new(self.clone(), ticket)))
     }
@@ -146,8 +168,29 @@ impl<T: Clone, O: Clone, const K: usize> SharedPipeline<T, O, K> {
         F: Future<Output = R>,
         V: Classified,
     {
+        self.call_hedged_observed(&self.observer, options, classify, attempt).await
+    }
+
+    /// The same, told to this observer and not to the pipeline's own, as by [`call_observed`](Self::call_observed).
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    pub async fn call_hedged_observed<P, R, F, V>(
+        &self,
+        observer: &P,
+        options: CallOptions,
+        classify: impl Fn(&R) -> V,
+        attempt: impl FnMut(Attempt) -> F,
+    ) -> Result<(R, Spent<T, O, K>), CallError<R>>
+    where
+        P: Observer,
+        T: Timer,
+        O: Observer,
+        F: Future<Output = R>,
+        V: Classified,
+    {
         let mut ticket = None;
-        let (runner, entropy) = (self.runner(), self.entropy());
+        let (runner, entropy) = (self.runner_for(observer), self.entropy());
         let returned = runner.call_hedged_unsettled(options, entropy, classify, attempt, &mut ticket).await?;
         Ok((returned, Spent::new(self.clone(), ticket)))
     }
@@ -317,8 +360,37 @@ impl<T, O, const K: usize> SharedPipeline<T, O, K> {
         self.lent.with(|pipeline| pipeline.describe().to_string())
     }
 
+    /// How every policy stands now, as a plain value that prints as a line for each: see [`Pipeline::snapshot`].
+    ///
+    /// ```
+    /// # use steadfast_core::pipeline::Pipeline;
+    /// # use steadfast_core::time::ManualClock;
+    /// # use steadfast_executor::SharedPipeline;
+    /// # let clock = ManualClock::new();
+    /// let pipeline = SharedPipeline::new(Pipeline::standard(), &clock);
+    /// let snapshot = pipeline.snapshot();
+    /// assert_eq!((snapshot.budget_left, snapshot.limits.waiting), (Some(2), Some(0)));
+    /// println!("{snapshot}");
+    /// ```
+    pub fn snapshot(&self) -> pipeline::Snapshot<limits::Snapshot<K>>
+    where
+        T: Clock,
+    {
+        let now = self.timer.now();
+        self.lent.with(|pipeline| pipeline.snapshot(now))
+    }
+
+    /// Whom everything is told.
+    pub const fn observer(&self) -> &O {
+        &self.observer
+    }
+
     pub(crate) fn runner(&self) -> Runner<'_, Lent<K>, T, O> {
-        Runner { pipeline: &self.lent, timer: &self.timer, observer: &self.observer }
+        self.runner_for(&self.observer)
+    }
+
+    fn runner_for<'a, P>(&'a self, observer: &'a P) -> Runner<'a, Lent<K>, T, P> {
+        Runner { pipeline: &self.lent, timer: &self.timer, observer }
     }
 
     /// A generator for one call, that is seeded when it is first used. No lock is taken for it.

@@ -56,6 +56,8 @@
 //! | `quanta` | `QuantaClock`, the processor's counter, for limits that admit or refuse and never sleep |
 //! | `config` | `config`: policies and clients from TOML, JSON and the like |
 //! | `config-schema` | the JSON Schema of those |
+//! | `tracing` | `TracingObserver`: a span for each call and each attempt |
+//! | `metrics` | `MetricsObserver`: counters, gauges and histograms |
 //! | `reqwest` | `ReqwestTransport`, for `http://`; with `tokio`, `client` |
 //! | `hyper` | with `tokio`, `HyperTokioTransport` and `hyper_client`; with `smol`, `HyperSmolTransport` and `smol_client` |
 //! | `rustls`, `native-tls` | `https://` for `reqwest` |
@@ -73,7 +75,7 @@ pub use steadfast_config as config;
 pub use steadfast_core as core;
 pub use steadfast_core::backoff::{Backoff, Growth, Jitter};
 pub use steadfast_core::circuit_breaker::CircuitBreaker;
-pub use steadfast_core::event::{Event, Observer};
+pub use steadfast_core::event::{Event, Observer, Recent};
 pub use steadfast_core::fallback::{Fallback, LastGood};
 pub use steadfast_core::hedge::Hedge;
 pub use steadfast_core::limits::{Counts, Limits};
@@ -95,6 +97,8 @@ pub use steadfast_http as http;
 pub use steadfast_hyper::HyperSmolTransport;
 #[cfg(all(feature = "tokio", feature = "hyper"))]
 pub use steadfast_hyper::HyperTokioTransport;
+#[cfg(feature = "metrics")]
+pub use steadfast_metrics::MetricsObserver;
 #[cfg(feature = "quanta")]
 pub use steadfast_quanta::QuantaClock;
 #[cfg(feature = "reqwest")]
@@ -105,6 +109,8 @@ use steadfast_reqwest::reqwest;
 pub use steadfast_smol::SmolTimer;
 #[cfg(feature = "tokio")]
 pub use steadfast_tokio::TokioTimer;
+#[cfg(feature = "tracing")]
+pub use steadfast_tracing::TracingObserver;
 
 /// A client of the API at `base_url`, over reqwest and on tokio, to be set up.
 ///

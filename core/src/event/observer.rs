@@ -3,6 +3,30 @@ use core::fmt;
 use super::Event;
 use crate::time::Instant;
 
+/// What is told of an attempt, as numbers stay numbers on their way to a span.
+#[derive(Clone, Copy)]
+pub enum Detail<'a> {
+    /// A number: a status, a port.
+    Number(u64),
+    /// Words. They are written only if somebody reads them.
+    Words(&'a dyn fmt::Display),
+}
+
+impl fmt::Display for Detail<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(f),
+            Self::Words(words) => words.fmt(f),
+        }
+    }
+}
+
+impl fmt::Debug for Detail<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 /// Where an adapter carries events to logs, metrics or a test.
 ///
 /// It is called after every lock is released, from whichever task or thread drives the call. `()` observes nothing, and a
@@ -75,7 +99,7 @@ pub trait Observer {
     /// [OpenTelemetry](https://opentelemetry.io/docs/specs/semconv/), where it has one.
     ///
     /// A value holds no secret: whoever tells it has seen to that. By default, nobody cares.
-    fn detail(&self, call: &mut Self::Call, attempt: u32, name: &'static str, value: &dyn fmt::Display) {
+    fn detail(&self, call: &mut Self::Call, attempt: u32, name: &'static str, value: Detail<'_>) {
         let _ = (call, attempt, name, value);
     }
 
@@ -111,7 +135,7 @@ impl<O: Observer + ?Sized> Observer for &O {
     }
 
     #[inline]
-    fn detail(&self, call: &mut O::Call, attempt: u32, name: &'static str, value: &dyn fmt::Display) {
+    fn detail(&self, call: &mut O::Call, attempt: u32, name: &'static str, value: Detail<'_>) {
         (**self).detail(call, attempt, name, value);
     }
 
@@ -135,7 +159,7 @@ impl<A: Observer, B: Observer> Observer for (A, B) {
         self.1.observe_call(now, &mut call.1, event);
     }
 
-    fn detail(&self, call: &mut Self::Call, attempt: u32, name: &'static str, value: &dyn fmt::Display) {
+    fn detail(&self, call: &mut Self::Call, attempt: u32, name: &'static str, value: Detail<'_>) {
         self.0.detail(&mut call.0, attempt, name, value);
         self.1.detail(&mut call.1, attempt, name, value);
     }

@@ -34,8 +34,7 @@ use crate::time::Instant;
 /// );
 /// ```
 ///
-/// An event takes 64 bytes or so. It is a state machine like the others, and shared like them, by [`observer`](Self::observer);
-/// `steadfast-executor` has one for threads, and with what an embassy program shares its pipeline, it shares this.
+/// It is a state machine like the others, and shared like them: [`observer`](Self::observer) takes whatever is a [`Share`].
 #[derive(Debug)]
 pub struct Recent<const N: usize> {
     entries: [Option<Entry>; N],

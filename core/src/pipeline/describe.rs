@@ -1,6 +1,7 @@
 use core::fmt;
 
 use super::Pipeline;
+use crate::limits::Inspect;
 
 /// A pipeline in words: what [`Pipeline::describe`] returns.
 #[derive(Debug)]
@@ -8,7 +9,7 @@ pub struct Description<'a, L> {
     pipeline: &'a Pipeline<L>,
 }
 
-impl<L: fmt::Display> Pipeline<L> {
+impl<L: Inspect> Pipeline<L> {
     /// Every policy in its order, outermost first, a line for each, with its settings in words.
     ///
     /// ```
@@ -29,7 +30,7 @@ impl<L: fmt::Display> Pipeline<L> {
     }
 }
 
-impl<L: fmt::Display> fmt::Display for Description<'_, L> {
+impl<L: Inspect> fmt::Display for Description<'_, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Pipeline { deadline, attempt_timeout, retry, budget, hedge, circuit_breaker, limits } = self.pipeline;
         match deadline {
@@ -45,7 +46,8 @@ impl<L: fmt::Display> fmt::Display for Description<'_, L> {
             Some(breaker) => writeln!(f, "circuit breaker: {breaker}")?,
             None => f.write_str("circuit breaker: none\n")?,
         }
-        writeln!(f, "{limits}")?;
+        limits.describe(f)?;
+        f.write_str("\n")?;
         match attempt_timeout {
             Some(timeout) => write!(f, "attempt timeout: {timeout:?}"),
             None => f.write_str("attempt timeout: none"),

@@ -264,6 +264,18 @@ impl Budget {
         (self.does.abandon)(&mut self.kind, now, charge);
     }
 
+    /// How many more attempts it would pay for at `now`, of calls whose first failed in a way that may pass. `None` where
+    /// that is no number: it pays for all of them, or refuses at random.
+    pub fn left(&mut self, now: Instant) -> Option<u64> {
+        match &mut self.kind {
+            Kind::Unlimited(Unlimited) | Kind::Adaptive(_) => None,
+            Kind::Ratio(ratio) => Some(ratio.left(now)),
+            Kind::Quota(quota) => quota.left(),
+            Kind::InFlight(in_flight) => Some(in_flight.left(now)),
+            Kind::Throttle(throttle) => throttle.left(),
+        }
+    }
+
     /// Gives back what was taken for an attempt that was never started.
     pub fn refund(&mut self, now: Instant, charge: Charge) {
         (self.does.refund)(&mut self.kind, now, charge);

@@ -1,12 +1,27 @@
+use std::fmt;
 use std::task::Waker;
 
-use steadfast_core::limits::{self, Admission, Learned, Limiter, Told, Woken};
+use steadfast_core::limits::{self, Admission, Inspect, Learned, Limiter, ServerLimits, Told, Woken};
 use steadfast_core::outcome::OutcomeKind;
 use steadfast_core::time::Instant;
 
 use super::ticket::{Standing, Turn};
 use super::{Line, Ticket};
 use crate::demand::Demand;
+
+impl<const K: usize> Inspect for Line<K> {
+    type Snapshot = limits::Snapshot<K>;
+
+    fn snapshot(&mut self, now: Instant) -> limits::Snapshot<K> {
+        let held_until = self.server_limits().and_then(ServerLimits::held_until).unwrap_or(Instant::EPOCH);
+        let waiting = self.len();
+        self.gate.own.snapshot(now).in_line(waiting, held_until - now)
+    }
+
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
 
 impl<const K: usize> Limiter for Line<K> {
     type Ticket = Ticket<K>;

@@ -147,3 +147,71 @@ fn every_breaker_says_its_settings_in_words() {
     let want = "opens at 50 % failures of the last 9 calls, 9 or more, for 5s and up to 0 % longer; probes: 3 at once, lost after 9s, 5 to close it over 20s; a dropped call is a failure";
     check(recovers.build().unwrap(), want);
 }
+
+#[test]
+fn a_pipeline_limited_by_a_bucket_alone_says_so() {
+    let bucket = TokenBucket::new(Quota::per_second(2).unwrap());
+    let pipeline = Pipeline::standard().limited_by(bucket);
+    let text = pipeline.describe().to_string();
+    assert!(text.contains("\nrate limit: 2 per 1s, 1 at once\nattempt timeout: 10s"), "{text}");
+}
+
+#[test]
+fn a_snapshot_says_how_each_policy_stands() {
+    let hedge = Hedge::builder().after(Duration::from_millis(50)).build().unwrap();
+    let mut pipeline = Pipeline::builder()
+        .rate_limit(TokenBucket::new(Quota::per_second(2).and_then(|quota| quota.with_burst(5)).unwrap()))
+        .concurrency_limit(ConcurrencyLimit::fixed(3).build().unwrap())
+        .circuit_breaker(CircuitBreaker::builder().failure_threshold(1).build().unwrap())
+        .hedge(hedge)
+        .build()
+        .unwrap();
+    let mut events = Events::new();
+    let (now, later) = (Instant::EPOCH, Instant::EPOCH + Duration::from_secs(1));
+    let mut calls = [(); 2].map(|()| pipeline.call(now, CallOptions::idempotent()));
+    for call in &mut calls {
+        assert!(matches!(call.poll(now, 0, &mut pipeline, &mut events), Step::Start(_)));
+    }
+    let outcome = Outcome::throttled().with_retry_after(Duration::from_secs(4));
+    calls[0].finish(now, 0, 1, outcome, &mut pipeline, &mut events);
+    let snapshot = pipeline.snapshot(later);
+    let limits = snapshot.limits;
+    let slots = limits.slots.unwrap();
+    assert_eq!((snapshot.budget_left, snapshot.hedge_delay), (Some(2), Some(Duration::from_millis(50))));
+    assert_eq!((slots.in_flight, slots.limit, limits.waiting), (1, 3, None));
+    assert_eq!(limits.held_for, Duration::from_secs(3));
+    calls[1].finish(later, 0, 1, Outcome::transient(), &mut pipeline, &mut events);
+    let text = pipeline.snapshot(later).to_string();
+    for line in [
+        "retry budget: 1 left\n",
+        "hedge: after 50ms\n",
+        "circuit breaker: open for another ",
+        "rate limit: 0 of 5 tokens left\n",
+        "server: holds everybody back for another 3s\n",
+        "concurrency limit: 0 of 3 in flight",
+    ] {
+        assert!(text.contains(line), "no {line:?} in {text}");
+    }
+}
+
+#[test]
+fn what_a_budget_has_left_is_what_it_pays_for() {
+    use crate::retry::budget::Cause;
+    let now = Instant::EPOCH;
+    for (mut budget, left) in [
+        (Budget::default(), Some(2)),
+        (Budget::aws_standard_2_1(), Some(35)),
+        (Budget::aws_standard_2_0(), Some(100)),
+        (Budget::in_flight().build().unwrap(), Some(3)),
+        (Budget::throttle().build().unwrap(), None),
+        (Budget::adaptive().build().unwrap(), None),
+        (Budget::unlimited(), None),
+    ] {
+        assert_eq!(budget.left(now), left, "{budget:?}");
+        for before in (0..left.unwrap_or(1000)).rev() {
+            assert!(budget.withdraw(now, u64::MAX, Cause::Transient).is_ok(), "{budget:?}");
+            assert_eq!(budget.left(now), left.map(|_| before), "{budget:?}");
+        }
+        assert_eq!(budget.withdraw(now, u64::MAX, Cause::Transient).is_err(), left.is_some(), "{budget:?}");
+    }
+}

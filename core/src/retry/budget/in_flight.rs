@@ -117,6 +117,12 @@ impl Spend for InFlight {
 }
 
 impl InFlight {
+    pub(super) fn left(&mut self, now: Instant) -> u64 {
+        // A retry counts as an attempt too, and makes room for others: that is not counted here.
+        let (attempts, retries) = self.window.sums(now);
+        cmp::max(u64::from(self.min_retries), attempts * u64::from(self.percent) / 100).saturating_sub(retries)
+    }
+
     pub(super) const fn reconfigure(&mut self, to: &Self) {
         (self.percent, self.min_retries) = (to.percent, to.min_retries);
     }

@@ -167,6 +167,10 @@ impl Spend for Quota {
 }
 
 impl Quota {
+    pub(super) fn left(&self) -> Option<u64> {
+        self.tokens.checked_div(self.settings.transient_cost).map(u64::from)
+    }
+
     pub(super) fn reconfigure(&mut self, to: &Self) {
         let spent = self.settings.capacity - self.tokens;
         self.settings = to.settings;

@@ -82,6 +82,13 @@ impl RatioBuilder {
 }
 
 impl Ratio {
+    pub(super) fn left(&mut self, now: Instant) -> u64 {
+        let (successes, spent) = self.window.sums(now);
+        self.reserve.refill(now);
+        let reserve = self.reserve.size.saturating_sub(self.reserve.spent);
+        (successes * u64::from(self.percent) / 100).saturating_sub(spent) + u64::from(reserve)
+    }
+
     pub(super) fn reconfigure(&mut self, now: Instant, to: &Self) {
         self.percent = to.percent;
         // What has come back until now has done so at the old pace.

@@ -67,6 +67,11 @@ impl ThrottleBuilder {
 }
 
 impl Throttle {
+    /// All, or none.
+    pub(super) const fn left(&self) -> Option<u64> {
+        if self.tokens > self.max / 2 { None } else { Some(0) }
+    }
+
     pub(super) const fn reconfigure(&mut self, to: &Self) {
         let lost = self.max - self.tokens;
         (self.max, self.gain) = (to.max, to.gain);
