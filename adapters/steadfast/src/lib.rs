@@ -89,8 +89,8 @@ pub use steadfast_core::run::CallError;
 pub use steadfast_core::settings::InvalidSetting;
 pub use steadfast_core::time::{Clock, Instant, ManualClock, Timer};
 pub use steadfast_executor::{
-    ConcurrencyLimit, Executor, InFlight, KeyedPipeline, KeyedRateLimit, RateLimit, RateLimitedExecutor, Retryable,
-    SharedPipeline, Stopped, ThreadTimer, WorkQueue,
+    ConcurrencyLimit, Demand, Executor, InFlight, KeyedPipeline, KeyedRateLimit, Line, RateLimit, RateLimitedExecutor,
+    Retryable, SharedPipeline, Stopped, ThreadTimer, WorkQueue,
 };
 pub use steadfast_http as http;
 #[cfg(all(feature = "smol", feature = "hyper"))]
