@@ -28,7 +28,7 @@
 //!
 //! [`Runner::call`] runs one attempt at a time; [`Runner::call_hedged`] two, if the pipeline has a
 //! [`Hedge`](crate::hedge::Hedge); [`Runner::call_blocking`] blocks the thread. All drive the same [`Call`](crate::pipeline::Call), and decide the
-//! same.
+//! same. Those are `async` functions: [`Driven`] is the same loop for a future that has to have a name.
 //!
 //! # Cancel safety
 //!
@@ -50,11 +50,13 @@ use crate::share::Share;
 use crate::time::{BlockingTimer, Instant, Timer};
 
 mod around;
+mod driven;
 mod driver;
 mod history;
 #[cfg(test)]
 mod tests;
 
+pub use driven::Driven;
 use driver::Driver;
 pub use history::{History, Past};
 
@@ -129,7 +131,7 @@ where
         V: Classified,
     {
         let (sleep, only) = (pin!(None), pin!(None));
-        let mut driver = Driver::<S, T, O, L, Unhedged>::new(self.pipeline, self.timer, self.observer, options);
+        let mut driver = Driver::<_, _, _, L, Unhedged>::new(self.pipeline, self.timer, self.observer, options);
         let lanes = &mut [Lane::new(only)];
         drive(&mut driver, Lanes(lanes), sleep, entropy, classify, attempt, |_| ()).await
     }
@@ -152,7 +154,7 @@ where
         V: Classified,
     {
         let (sleep, only) = (pin!(None), pin!(None));
-        let mut driver = Driver::<S, T, O, L, Unhedged>::new(self.pipeline, self.timer, self.observer, options);
+        let mut driver = Driver::<_, _, _, L, Unhedged>::new(self.pipeline, self.timer, self.observer, options);
         let lanes = &mut [Lane::new(only)];
         drive(&mut driver, Lanes(lanes), sleep, entropy, classify, attempt, |won| *ticket = won).await
     }
@@ -176,7 +178,7 @@ where
         V: Classified,
     {
         let (sleep, one, other) = (pin!(None), pin!(None), pin!(None));
-        let mut driver = Driver::<S, T, O, L, Hedged>::new(self.pipeline, self.timer, self.observer, options);
+        let mut driver = Driver::<_, _, _, L, Hedged>::new(self.pipeline, self.timer, self.observer, options);
         let lanes = &mut [Lane::new(one), Lane::new(other)];
         drive(&mut driver, Lanes(lanes), sleep, entropy, classify, attempt, |_| ()).await
     }
@@ -199,7 +201,7 @@ where
         V: Classified,
     {
         let (sleep, one, other) = (pin!(None), pin!(None), pin!(None));
-        let mut driver = Driver::<S, T, O, L, Hedged>::new(self.pipeline, self.timer, self.observer, options);
+        let mut driver = Driver::<_, _, _, L, Hedged>::new(self.pipeline, self.timer, self.observer, options);
         let lanes = &mut [Lane::new(one), Lane::new(other)];
         drive(&mut driver, Lanes(lanes), sleep, entropy, classify, attempt, |won| *ticket = won).await
     }
@@ -210,7 +212,7 @@ where
 ///
 /// It is no `async` function, so that nothing is moved from the future of one into that of another.
 fn drive<S, T, O, L, H, R, F, V>(
-    driver: &mut Driver<'_, S, T, O, L, H>,
+    driver: &mut Driver<S, T, O, L, H>,
     lanes: Lanes<'_, '_, F>,
     mut sleep: Pin<&mut Option<T::Sleep>>,
     mut entropy: impl FnMut() -> u64,
@@ -227,10 +229,46 @@ where
     F: Future<Output = R>,
     V: Classified,
 {
-    let mut last = LastAttempt::NotMade;
-    let mut sleeps_until = None;
+    let mut progress = Progress::NONE;
     poll_fn(move |cx| {
         let lanes = &mut *lanes.0;
+        progress.poll(driver, lanes, sleep.as_mut(), &mut entropy, &classify, &mut attempt, &mut keep, cx)
+    })
+}
+
+/// What the loop keeps from one poll to the next.
+#[derive(Debug)]
+struct Progress<R> {
+    last: LastAttempt<R>,
+    sleeps_until: Option<Instant>,
+}
+
+impl<R> Progress<R> {
+    const NONE: Self = Self { last: LastAttempt::NotMade, sleeps_until: None };
+
+    /// Moves a call on, as far as it goes now.
+    #[inline]
+    #[allow(clippy::too_many_arguments)] // All that a call is made of, held in different ways by those who poll it.
+    fn poll<S, T, O, L, H, F, V>(
+        &mut self,
+        driver: &mut Driver<S, T, O, L, H>,
+        lanes: &mut [Lane<'_, F>],
+        mut sleep: Pin<&mut Option<T::Sleep>>,
+        entropy: &mut impl FnMut() -> u64,
+        classify: &impl Fn(&R) -> V,
+        attempt: &mut impl FnMut(Attempt) -> F,
+        keep: &mut impl FnMut(Option<L::Ticket>),
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<R, CallError<R>>>
+    where
+        S: Share<State = Pipeline<L>>,
+        T: Timer,
+        O: Observer,
+        L: Limiter,
+        H: MayHedge,
+        F: Future<Output = R>,
+        V: Classified,
+    {
         // The timer may say that the time has come, and the clock that it has not. Once is a matter of rounding.
         let mut early = 0;
         loop {
@@ -247,9 +285,9 @@ where
                     keep(ticket);
                     return Poll::Ready(Ok(returned));
                 }
-                last = LastAttempt::Returned(returned);
+                self.last = LastAttempt::Returned(returned);
             }
-            let until = match driver.ask(&mut entropy, cx.waker()) {
+            let until = match driver.ask(entropy, cx.waker()) {
                 Step::Wait(until) => until,
                 Step::Start(leave) => {
                     if let Some(lane) = lanes.iter_mut().find(|lane| lane.made.is_none()) {
@@ -259,23 +297,23 @@ where
                 }
                 Step::Done(result) => {
                     lanes.iter_mut().for_each(Lane::clear);
-                    let last = core::mem::replace(&mut last, LastAttempt::NotMade);
+                    let last = core::mem::replace(&mut self.last, LastAttempt::NotMade);
                     return Poll::Ready(Err(driver.error(result, last)));
                 }
             };
-            if sleeps_until != Some(until) {
-                sleeps_until = Some(until);
+            if self.sleeps_until != Some(until) {
+                self.sleeps_until = Some(until);
                 sleep.set(Some(driver.clock.sleep_until(until)));
             }
             let asleep: Option<Pin<&mut T::Sleep>> = sleep.as_mut().as_pin_mut();
             if asleep.is_some_and(|sleep| sleep.poll(cx).is_pending()) {
                 return Poll::Pending;
             }
-            sleeps_until = None;
+            self.sleeps_until = None;
             let now = driver.clock.now();
             while let Some(made) = lanes.iter_mut().find_map(|lane| lane.take_late(now)) {
                 driver.time_out(entropy(), made);
-                last = LastAttempt::TimedOut;
+                self.last = LastAttempt::TimedOut;
             }
             if now < until {
                 early += 1;
@@ -286,7 +324,7 @@ where
                 }
             }
         }
-    })
+    }
 }
 
 impl<S, T, O, L> Runner<'_, S, T, O>
@@ -312,7 +350,7 @@ where
         mut attempt: impl FnMut(Attempt) -> R,
     ) -> Result<R, CallError<R>> {
         let waker = self.timer.waker();
-        let mut driver = Driver::<S, T, O, L, Unhedged>::new(self.pipeline, self.timer, self.observer, options);
+        let mut driver = Driver::<_, _, _, L, Unhedged>::new(self.pipeline, self.timer, self.observer, options);
         let mut last = LastAttempt::NotMade;
         loop {
             match driver.ask(&mut entropy, &waker) {
@@ -374,7 +412,7 @@ impl<'a, F: Future> Lane<'a, F> {
     fn poll<S, T, O, L, H>(
         &mut self,
         cx: &mut Context<'_>,
-        driver: &mut Driver<'_, S, T, O, L, H>,
+        driver: &mut Driver<S, T, O, L, H>,
     ) -> Option<(Made, F::Output)>
     where
         S: Share<State = Pipeline<L>>,

@@ -11,7 +11,7 @@ use crate::share::Share;
 use crate::time::{Clock, Instant};
 
 /// A call, and what it takes to move it on. Dropping it abandons the call.
-pub(super) struct Driver<'a, S, C, O, L, H>
+pub(super) struct Driver<S, C, O, L, H>
 where
     S: Share<State = Pipeline<L>>,
     C: Clock,
@@ -19,9 +19,9 @@ where
     L: Limiter,
     H: MayHedge,
 {
-    pipeline: &'a S,
-    pub(super) clock: &'a C,
-    observer: &'a O,
+    pipeline: S,
+    pub(super) clock: C,
+    observer: O,
     /// What the observer keeps of the call.
     observed: O::Call,
     started: Instant,
@@ -31,7 +31,7 @@ where
     history: History,
 }
 
-impl<'a, S, C, O, L, H> Driver<'a, S, C, O, L, H>
+impl<S, C, O, L, H> Driver<S, C, O, L, H>
 where
     S: Share<State = Pipeline<L>>,
     C: Clock,
@@ -39,13 +39,14 @@ where
     L: Limiter,
     H: MayHedge,
 {
-    pub(super) fn new(pipeline: &'a S, clock: &'a C, observer: &'a O, options: CallOptions) -> Self {
+    pub(super) fn new(pipeline: S, clock: C, observer: O, options: CallOptions) -> Self {
+        let started = clock.now();
         Self {
             pipeline,
             clock,
             observer,
             observed: O::Call::default(),
-            started: clock.now(),
+            started,
             asked: None,
             // It belongs to the pipeline from when it is first asked, so that the lock is not taken for that alone.
             call: Call::new(options, Instant::MAX),
@@ -66,7 +67,7 @@ where
         let now = if is_first { *started } else { self.clock.now() };
         *asked = Some(now);
         let entropy = if call.draws(now) { entropy() } else { 0 };
-        let step = with_wakes(self.pipeline, |pipeline| {
+        let step = with_wakes(&self.pipeline, |pipeline| {
             if is_first {
                 call.start_clock(now, pipeline);
             }
@@ -79,7 +80,7 @@ where
         if is_first {
             observer.observe_call(now, observed, &Event::CallStarted { deadline: call.deadline() });
         }
-        events.report_call(now, *observer, observed);
+        events.report_call(now, &*observer, observed);
         step
     }
 
@@ -87,6 +88,11 @@ where
     #[inline]
     pub(super) fn within<R>(&mut self, attempt: u32, piece: impl FnOnce() -> R) -> R {
         self.observer.within(&mut self.observed, attempt, piece)
+    }
+
+    /// How many attempts were started.
+    pub(super) const fn attempts(&self) -> u32 {
+        self.call.attempts()
     }
 
     /// The attempt that the call was given leave to make when it was asked last.
@@ -134,13 +140,13 @@ where
         tell: impl FnOnce(&mut Call<L::Ticket, H>, Instant, &mut Pipeline<L>, &mut Events) -> R,
     ) -> (Instant, R) {
         let (now, mut events) = (self.clock.now(), Events::new());
-        let said = with_wakes(self.pipeline, |pipeline| tell(&mut self.call, now, pipeline, &mut events));
-        events.report_call(now, self.observer, &mut self.observed);
+        let said = with_wakes(&self.pipeline, |pipeline| tell(&mut self.call, now, pipeline, &mut events));
+        events.report_call(now, &self.observer, &mut self.observed);
         (now, said)
     }
 }
 
-impl<S, C, O, L, H> Drop for Driver<'_, S, C, O, L, H>
+impl<S, C, O, L, H> Drop for Driver<S, C, O, L, H>
 where
     S: Share<State = Pipeline<L>>,
     C: Clock,
