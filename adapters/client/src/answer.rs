@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::response::Parts;
-use http::{HeaderMap, Response, StatusCode, header};
+use http::{HeaderMap, Response, StatusCode};
 use http_body::Body;
 use steadfast_core::limits::Told;
 use steadfast_core::outcome::{Outcome, OutcomeKind, Processed};
 use steadfast_core::time::Timer;
-use steadfast_http::date::{self, UnixTime};
-use steadfast_http::{RateLimitFields, RetryAfter, classify};
+use steadfast_http::{classify, head};
 
 use crate::auth::TokenError;
 use crate::clock::WallClock;
@@ -53,7 +52,7 @@ pub(crate) struct Head {
 
 impl Head {
     pub(crate) fn of(parts: Parts, clock: WallClock) -> Self {
-        let retry_after = retry_after(&parts.headers, clock);
+        let retry_after = head::retry_after(|| fields(&parts.headers), clock());
         Self { status: parts.status, headers: parts.headers, retry_after }
     }
 }
@@ -142,12 +141,7 @@ impl Answer {
         let Some(head) = self.head() else {
             return Told::NOTHING;
         };
-        let now = server_now(&head.headers, clock);
-        let mut fields = RateLimitFields::new();
-        for (name, value) in &head.headers {
-            fields.read(name.as_str().as_bytes(), value.as_bytes(), now);
-        }
-        fields.told(head.retry_after)
+        head::told(|| fields(&head.headers), head.retry_after, clock())
     }
 
     /// What kept a whole response from coming, as a name for labels.
@@ -218,25 +212,8 @@ impl Answer {
     }
 }
 
-/// How long the server asks to wait: the longest, if it says so more than once.
-fn retry_after(headers: &HeaderMap, clock: WallClock) -> Option<Duration> {
-    let now = server_now(headers, clock);
-    let since = now.unwrap_or(UnixTime::EPOCH);
-    let hints = headers
-        .iter()
-        .filter_map(|(name, value)| RetryAfter::from_field(name.as_str().as_bytes(), value.as_bytes(), since));
-    // A date says nothing to whoever does not know today's.
-    let told = hints.filter(|hint| now.is_some() || matches!(hint, RetryAfter::Delay(_)));
-    told.map(|hint| hint.delay_from(since)).max()
-}
-
-/// The server's clock where it shows it, since a date that it names is on that clock; ours otherwise, if there is one.
-fn server_now(headers: &HeaderMap, clock: WallClock) -> Option<UnixTime> {
-    let ours = clock();
-    // Only the oldest form of a date needs a clock, to know its century.
-    let shown =
-        headers.get(header::DATE).and_then(|value| date::parse(value.as_bytes(), ours.unwrap_or(UnixTime::EPOCH)));
-    shown.or(ours)
+fn fields(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
+    headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()))
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@
 //! - [`KeyedRateLimit`] is a quota for each of many keys, shared by threads.
 //! - [`SharedPipeline`] makes whole calls through one [`Pipeline`](steadfast_core::pipeline::Pipeline) from many tasks,
 //!   or from threads that block: [`ThreadTimer`] is the timer for those. Where a call has failed for good, it
-//!   [falls back](SharedPipeline::fall_back) to something else.
+//!   [falls back](SharedPipeline::fall_back) to something else. An [`OwnedCall`] is such a call as a future with a name.
 //! - [`KeyedPipeline`] is one pipeline for many keys, each with limits of its own.
 //! - [`Line`] is the line in which both wait: first come, first served, as a state machine.
 //!
@@ -47,6 +47,7 @@ mod in_flight;
 mod keyed;
 mod keyed_pipeline;
 mod line;
+mod owned_call;
 mod pipeline;
 mod queue;
 mod rate_limit;
@@ -61,6 +62,7 @@ pub use in_flight::{Flight, InFlight, ShutDown, Stopped};
 pub use keyed::KeyedRateLimit;
 pub use keyed_pipeline::KeyedPipeline;
 pub use line::{Line, Ticket};
+pub use owned_call::{Operation, OwnedCall};
 pub use pipeline::SharedPipeline;
 pub use queue::{Left, NotAccepted, Stats, WorkQueue, Worked};
 pub use rate_limit::{Held, RateLimit};

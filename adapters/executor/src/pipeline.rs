@@ -40,9 +40,9 @@ use crate::sync::{Arc, Mutex};
 /// Clones share the policies. Calls that wait for limits stand in a [`Line`].
 #[derive(Debug)]
 pub struct SharedPipeline<T, O = (), const K: usize = 1> {
-    lent: Lent<K>,
-    timer: T,
-    observer: O,
+    pub(crate) lent: Lent<K>,
+    pub(crate) timer: T,
+    pub(crate) observer: O,
 }
 
 #[derive(Debug)]
@@ -57,8 +57,14 @@ pub(crate) struct Policies<const K: usize> {
 /// The policies as calls see them: with the limits that all share, or with others in their place.
 #[derive(Debug)]
 pub(crate) struct Lent<const K: usize> {
-    policies: Arc<Policies<K>>,
+    pub(crate) policies: Arc<Policies<K>>,
     own: Option<Arc<Mutex<Line<K>>>>,
+}
+
+impl<const K: usize> Clone for Lent<K> {
+    fn clone(&self) -> Self {
+        Self { policies: Arc::clone(&self.policies), own: self.own.clone() }
+    }
 }
 
 impl<T: Clone, O: Clone, const K: usize> Clone for SharedPipeline<T, O, K> {
@@ -403,7 +409,7 @@ impl<T, O, const K: usize> SharedPipeline<T, O, K> {
 impl<const K: usize> Policies<K> {
     /// A generator of its own for each session. Their seeds lie apart by the golden ratio, as those of `SplitMix64` do (Steele,
     /// Lea and Flood, 2014): what is drawn from neighbours has nothing in common.
-    fn session(&self) -> fastrand::Rng {
+    pub(crate) fn session(&self) -> fastrand::Rng {
         let session = self.sessions.fetch_add(1, Ordering::Relaxed) as u64;
         fastrand::Rng::with_seed(self.seed.wrapping_add(session.wrapping_mul(0x9E37_79B9_7F4A_7C15)))
     }

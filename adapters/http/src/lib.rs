@@ -23,6 +23,8 @@
 
 pub mod cache;
 pub mod date;
+pub mod grpc;
+pub mod head;
 pub mod idempotency;
 pub mod rate_limit_fields;
 pub mod redirect;
