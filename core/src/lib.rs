@@ -29,6 +29,7 @@
 //! | [`hedge`] | when to send another attempt beside one that takes long |
 //! | [`pipeline`] | the whole call, with all of the above in their order |
 //! | [`fallback`] | whether something else is answered, when the call has failed for good |
+//! | [`fault`] | what goes wrong on purpose |
 //! | [`run`] | nothing: it drives a call over a timer, as the one `async` loop |
 //!
 //! [`time`] and [`share`] are the ports that adapters implement; [`outcome`], [`rejected`], [`event`] and [`settings`]
@@ -43,6 +44,7 @@ pub mod circuit_breaker;
 pub mod concurrency;
 pub mod event;
 pub mod fallback;
+pub mod fault;
 pub mod hedge;
 pub mod limits;
 pub mod outcome;

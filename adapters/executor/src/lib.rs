@@ -27,6 +27,7 @@
 //!   or from threads that block: [`ThreadTimer`] is the timer for those. Where a call has failed for good, it
 //!   [falls back](SharedPipeline::fall_back) to something else. An [`OwnedCall`] is such a call as a future with a name.
 //! - [`KeyedPipeline`] is one pipeline for many keys, each with limits of its own.
+//! - [`FaultInjector`] lets operations fail on purpose, from a seed.
 //! - [`Line`] is the line in which both wait: first come, first served, as a state machine.
 //!
 //! Futures are driven by whoever polls them: nothing spawns a task, starts a thread, or needs a runtime. They are `Send`
@@ -43,6 +44,7 @@ mod concurrency;
 mod demand;
 mod executor;
 mod fallback;
+mod fault;
 mod in_flight;
 mod keyed;
 mod keyed_pipeline;
@@ -58,6 +60,7 @@ mod thread;
 pub use concurrency::{ConcurrencyLimit, NoSlot, Slot};
 pub use demand::Demand;
 pub use executor::{Executor, NotExecuted, RateLimitedExecutor};
+pub use fault::FaultInjector;
 pub use in_flight::{Flight, InFlight, ShutDown, Stopped};
 pub use keyed::KeyedRateLimit;
 pub use keyed_pipeline::KeyedPipeline;

@@ -5,6 +5,7 @@ mod bodies;
 mod calls;
 mod costs;
 mod events;
+mod faulty;
 mod forms;
 mod keys;
 mod lifecycle;
