@@ -10,3 +10,4 @@
 //! | How do I write an SDK for a chat API: requests and tokens per minute, true costs, answers that stream? | `cargo run -p steadfast-examples --example chat_service` |
 //! | How do I give each customer a limit of their own? | `cargo run -p steadfast-examples --example per_customer` |
 //! | How do I change a limit while callers wait for it? | `cargo run -p steadfast-examples --example live_change` |
+//! | How do I put a pipeline before services of tower: hyper-util's client, reqwest, gRPC with tonic? | `cargo run -p steadfast-examples --example tower_hyper`, `tower_reqwest`, `tower_tonic` |

@@ -41,6 +41,8 @@
 //! | something else to answer, where the call has failed for good | [`SharedPipeline::fall_back`] with a [`Fallback`] |
 //! | the same without async, on threads that block | [`SharedPipeline::call_blocking`] with a [`ThreadTimer`] |
 //! | any of it set up by a file, and changed while it runs | `config`, by its feature |
+//! | faults on purpose, to see what becomes of calls | [`FaultyTransport`], or [`FaultInjector`] for any operation |
+//! | to put a pipeline before services of tower, or clients of reqwest-middleware | the features of those names |
 //! | only the decisions, without a runtime or an allocator | [`core`] |
 //! | to know what a status or a `Retry-After` means | [`http`] |
 //!
@@ -60,6 +62,8 @@
 //! | `metrics` | `MetricsObserver`: counters, gauges and histograms |
 //! | `reqwest` | `ReqwestTransport`, for `http://`; with `tokio`, `client` |
 //! | `hyper` | with `tokio`, `HyperTokioTransport` and `hyper_client`; with `smol`, `HyperSmolTransport` and `smol_client` |
+//! | `tower` | `SteadfastLayer`, `Steadfast`, and what belongs to them in `tower` |
+//! | `reqwest-middleware` | all of `reqwest_middleware`, for clients of that crate |
 //! | `rustls`, `native-tls` | `https://` for `reqwest` |
 //! | `hyper-tokio-rustls`, `hyper-smol-rustls` | `https://` for `hyper` |
 
@@ -67,8 +71,8 @@ pub mod guide;
 
 pub use steadfast_client::{
     AnyPipeline, ApiClient, ApiClientBuilder, Auth, ClientCredentials, Error, EventParser, EventStream, EventTooLong,
-    Failure, IdempotencyKeys, JsonError, Multipart, NotFollowed, Pages, Part, Redirects, RequestBody, RequestBuilder,
-    Response, ServerEvent, StreamingResponse, Transport, TransportError,
+    Failure, FaultyTransport, IdempotencyKeys, JsonError, Multipart, NotFollowed, Pages, Part, Redirects, RequestBody,
+    RequestBuilder, Response, ServerEvent, StreamingResponse, Transport, TransportError,
 };
 #[cfg(feature = "config")]
 pub use steadfast_config as config;
@@ -77,6 +81,7 @@ pub use steadfast_core::backoff::{Backoff, Growth, Jitter};
 pub use steadfast_core::circuit_breaker::CircuitBreaker;
 pub use steadfast_core::event::{Event, Observer, Recent};
 pub use steadfast_core::fallback::{Fallback, LastGood};
+pub use steadfast_core::fault::{Fault, Faults};
 pub use steadfast_core::hedge::Hedge;
 pub use steadfast_core::limits::{Counts, Limits};
 pub use steadfast_core::outcome::{Idempotency, Outcome};
@@ -89,8 +94,8 @@ pub use steadfast_core::run::CallError;
 pub use steadfast_core::settings::InvalidSetting;
 pub use steadfast_core::time::{Clock, Instant, ManualClock, Timer};
 pub use steadfast_executor::{
-    ConcurrencyLimit, Demand, Executor, InFlight, KeyedPipeline, KeyedRateLimit, Line, RateLimit, RateLimitedExecutor,
-    Retryable, SharedPipeline, Stopped, ThreadTimer, WorkQueue,
+    ConcurrencyLimit, Demand, Executor, FaultInjector, InFlight, KeyedPipeline, KeyedRateLimit, Line, RateLimit,
+    RateLimitedExecutor, Retryable, SharedPipeline, Stopped, ThreadTimer, WorkQueue,
 };
 pub use steadfast_http as http;
 #[cfg(all(feature = "smol", feature = "hyper"))]
@@ -105,10 +110,16 @@ pub use steadfast_quanta::QuantaClock;
 pub use steadfast_reqwest::ReqwestTransport;
 #[cfg(all(feature = "tokio", feature = "reqwest"))]
 use steadfast_reqwest::reqwest;
+#[cfg(feature = "reqwest-middleware")]
+pub use steadfast_reqwest_middleware as reqwest_middleware;
 #[cfg(feature = "smol")]
 pub use steadfast_smol::SmolTimer;
 #[cfg(feature = "tokio")]
 pub use steadfast_tokio::TokioTimer;
+#[cfg(feature = "tower")]
+pub use steadfast_tower as tower;
+#[cfg(feature = "tower")]
+pub use steadfast_tower::{Steadfast, SteadfastLayer};
 #[cfg(feature = "tracing")]
 pub use steadfast_tracing::TracingObserver;
 
