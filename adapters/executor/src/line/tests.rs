@@ -6,7 +6,7 @@ use std::task::Wake;
 use std::time::Duration;
 
 use steadfast_core::concurrency::ConcurrencyLimit;
-use steadfast_core::limits::{Admission, Counts, Learned, Limiter, Remaining, Told};
+use steadfast_core::limits::{Admission, Counts, Learned, Limiter, Reconfigure, Remaining, Told};
 use steadfast_core::outcome::OutcomeKind;
 use steadfast_core::rate_limit::RateLimits;
 
@@ -344,6 +344,27 @@ fn another_quota_reaches_those_who_wait() {
     assert_eq!(ask(&mut line, ms(110), &mut [&mut last]), [None]);
     assert!(line.is_empty());
     line.set_quota(ms(110), 7, Quota::per_second(1).unwrap()); // There is no such limit.
+}
+
+#[test]
+fn who_asks_for_too_much_under_another_quota_learns_it_at_once_from_anywhere_in_line() {
+    let ways: [fn(&mut Line, Quota); 2] = [
+        |line, quota| line.set_quota(ms(0), 0, quota),
+        |line, quota| line.reconfigure(ms(0), &Limits::from(TokenBucket::new(quota))),
+    ];
+    for change in ways {
+        let mut line = empty(2);
+        let [mut light, mut heavy, mut last] = [1, 2, 1].map(|tokens| join(&mut line, tokens));
+        let wakes = [&light, &heavy, &last].map(|ticket| watched(&mut line, ticket));
+        change(&mut line, Quota::per_second(5).unwrap());
+        assert_eq!(wakes.each_ref().map(|wakes| woken(&mut line, wakes)), [1, 1, 0], "and the first its time");
+        assert_eq!(line.poll(ms(0), &mut heavy), Admission::Refused(Refusal::Never { tokens: 2, burst: 1 }.into()));
+        assert_eq!(ask(&mut line, ms(0), &mut [&mut light]), [Some(200)]);
+        assert_eq!(ask(&mut line, ms(200), &mut [&mut light, &mut last]), [None, Some(400)]);
+    }
+    let line = empty(2);
+    assert!(line.accepts(&Limits::none()).is_err(), "limits can neither come nor go");
+    assert_eq!(line.accepts(&Limits::from(TokenBucket::new(Quota::per_second(5).unwrap()))), Ok(()));
 }
 
 #[test]

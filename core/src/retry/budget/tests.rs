@@ -331,6 +331,7 @@ fn unlimited_is_unlimited() {
     let charges = paid(&mut budget, s(0), Cause::Transient);
     assert_eq!(charges.len(), 1000);
     charges.into_iter().for_each(|charge| budget.refund(s(0), charge));
+    assert_eq!(std::format!("{budget:?}"), "Unlimited(Unlimited)");
 }
 
 #[test]
