@@ -1054,3 +1054,11 @@ fn under_fewer_probes_nobody_joins_those_beyond_before_they_are_back() {
     assert_eq!(breaker.record(s(7), 0, third, OutcomeKind::Success), Recorded::Noted);
     assert_eq!(breaker.snapshot(s(7)).successes, 3);
 }
+
+#[test]
+fn states_and_modes_keep_their_names() {
+    let states = ["closed", "open", "half_open", "recovering", "forced_open", "forced_closed"];
+    assert_eq!(State::ALL.map(State::as_str), states);
+    let modes = [Mode::Automatic, Mode::MetricsOnly, Mode::ForcedOpen, Mode::ForcedClosed];
+    assert_eq!(modes.map(Mode::as_str), ["automatic", "metrics_only", "forced_open", "forced_closed"]);
+}
