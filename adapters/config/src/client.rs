@@ -39,7 +39,7 @@ pub struct ClientConfig {
     /// The URL that paths are relative to.
     pub base_url: BaseUrl,
     /// How the client says who it is.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "auth::unrepeated")]
     pub auth: Option<AuthConfig>,
     /// Header fields that every request carries unless it sets its own.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "auth::headers")]

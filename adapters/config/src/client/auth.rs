@@ -56,6 +56,8 @@ pub enum AuthConfig {
     #[serde(rename = "oauth2")]
     OAuth2 {
         /// Where tokens are fetched.
+        #[serde(deserialize_with = "token_url")]
+        #[cfg_attr(feature = "schema", schemars(regex(pattern = "^[^@]*$")))]
         token_url: String,
         /// Who fetches them.
         client_id: String,
@@ -150,7 +152,7 @@ impl fmt::Debug for HeaderConfig {
 
 /// The fields, of which those that hold a secret by their name must not be written down.
 pub(super) fn headers<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, HeaderConfig>, D::Error> {
-    let headers = BTreeMap::<String, HeaderConfig>::deserialize(from)?;
+    let headers: BTreeMap<String, HeaderConfig> = unrepeated(from)?;
     for (name, value) in &headers {
         if matches!(value, HeaderConfig::Plain(_)) && SECRET.iter().any(|secret| name.eq_ignore_ascii_case(secret)) {
             return Err(D::Error::custom(format_args!("{name}: {WRITTEN_DOWN}")));
@@ -160,6 +162,24 @@ pub(super) fn headers<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<Str
 }
 
 /// By hand: an error of serde's own would repeat what was found.
+/// Reads where secrets belong, and a secret may stand where its name should: what was read is left out of what is wrong with it.
+pub(super) fn unrepeated<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
+    T::deserialize(from).map_err(|error| {
+        let message = error.to_string();
+        // Serde says what it got, and then, last, what it expected.
+        match message.rsplit_once(", expected ") {
+            Some((_, expected)) => D::Error::custom(format_args!("what is here may be a secret: expected {expected}")),
+            None => error,
+        }
+    })
+}
+
+/// Reads the URL of a token server: without a password, as that would be shown.
+fn token_url<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let url = String::deserialize(from)?;
+    if url.contains('@') { Err(D::Error::custom("a URL with a user or a password")) } else { Ok(url) }
+}
+
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         struct InTheEnvironment;
