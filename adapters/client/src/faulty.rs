@@ -27,6 +27,7 @@ use crate::transport::{BoxError, Transport, TransportError};
 /// use steadfast_client::{ApiClient, FaultyTransport};
 /// use steadfast_core::fault::Faults;
 ///
+/// # #[derive(Clone)]
 /// # struct Echo;
 /// # impl Transport for Echo {
 /// #     type Body = Full<Bytes>;
@@ -51,6 +52,8 @@ use crate::transport::{BoxError, Transport, TransportError};
 /// | `error_after` | it is sent and answered, and the answer is lost |
 /// | `reset` | the response's body breaks off after its first part, or at once if it has none |
 /// | `throttle` | it is never sent, and answered with 429 and `Retry-After`, in whole seconds, rounded up |
+///
+/// The transport is cloned for each request, since one that is held up is sent later.
 ///
 /// From the same seed, the first request meets the same each time, the second, and so on, in the order in which they are sent.
 pub struct FaultyTransport<X, T> {
