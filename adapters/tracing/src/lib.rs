@@ -49,7 +49,8 @@
 //!
 //! # What it costs
 //!
-//! Where no subscriber wants the target `steadfast`, each of the few things that happen to a call costs a look at a number.
+//! Where no subscriber wants the target `steadfast`, each of the few things that happen to a call costs a look at a number,
+//! and nothing is allocated.
 //!
 //! # When not to use it
 //!
@@ -75,9 +76,12 @@ impl TracingObserver {
     }
 }
 
-/// The spans of a call that goes on.
+/// The spans of a call that goes on. There is nothing of them in memory where no subscriber wants any.
+#[derive(Debug, Default)]
+pub struct CallSpans(Option<Box<Spans>>);
+
 #[derive(Debug)]
-pub struct CallSpans {
+struct Spans {
     call: Span,
     /// As many as may be under way at once.
     attempts: [AttemptSpan; 2],
@@ -96,21 +100,39 @@ impl AttemptSpan {
     const NONE: Self = Self { number: 0, span: Span::none(), has_error_type: false };
 }
 
-impl Default for CallSpans {
-    fn default() -> Self {
-        Self { call: Span::none(), attempts: [AttemptSpan::NONE; 2] }
-    }
-}
-
 impl CallSpans {
+    fn made(&mut self) -> &mut Spans {
+        self.0.get_or_insert_with(|| Box::new(Spans { call: Span::none(), attempts: [AttemptSpan::NONE; 2] }))
+    }
+
     fn attempt_mut(&mut self, number: u32) -> Option<&mut AttemptSpan> {
-        self.attempts.iter_mut().find(|attempt| attempt.number == number)
+        self.0.as_mut()?.attempts.iter_mut().find(|attempt| attempt.number == number)
+    }
+
+    /// Within which the call's own events are.
+    fn call(&self) -> &Span {
+        const NONE: &Span = &Span::none();
+        self.0.as_ref().map_or(NONE, |spans| &spans.call)
+    }
+
+    fn begin(&mut self) {
+        let call = info_span!(
+            target: "steadfast",
+            "call",
+            otel.kind = "internal",
+            otel.status_code = Empty,
+            steadfast.attempts = Empty,
+            error.type = Empty,
+        );
+        if !call.is_disabled() {
+            self.made().call = call;
+        }
     }
 
     fn begin_attempt(&mut self, number: u32) {
         let span = info_span!(
             target: "steadfast",
-            parent: self.call.id(),
+            parent: self.call().id(),
             "attempt",
             otel.kind = "client",
             otel.status_code = Empty,
@@ -124,6 +146,11 @@ impl CallSpans {
             server.port = Empty,
             url.full = Empty,
         );
+        self.call().record("steadfast.attempts", number);
+        if span.is_disabled() {
+            return;
+        }
+        self.made();
         if let Some(free) = self.attempt_mut(0) {
             *free = AttemptSpan { number, span, has_error_type: false };
         }
@@ -142,11 +169,9 @@ impl CallSpans {
         }
     }
 
-    fn end(&self, error: Option<&'static str>) {
-        if let Some(error) = error {
-            self.call.record("otel.status_code", "ERROR");
-            self.call.record("error.type", error);
-        }
+    fn fail(&self, error: &'static str) {
+        self.call().record("otel.status_code", "ERROR");
+        self.call().record("error.type", error);
     }
 }
 
@@ -159,33 +184,21 @@ impl Observer for TracingObserver {
 
     fn observe_call(&self, now: Instant, call: &mut CallSpans, event: &Event) {
         match *event {
-            Event::CallStarted { .. } => {
-                call.call = info_span!(
-                    target: "steadfast",
-                    "call",
-                    otel.kind = "internal",
-                    otel.status_code = Empty,
-                    steadfast.attempts = Empty,
-                    error.type = Empty,
-                );
-            }
-            Event::AttemptStarted { attempt, .. } => {
-                call.begin_attempt(attempt);
-                call.call.record("steadfast.attempts", attempt);
-            }
+            Event::CallStarted { .. } => call.begin(),
+            Event::AttemptStarted { attempt, .. } => call.begin_attempt(attempt),
             Event::AttemptEnded { attempt, outcome } => {
                 let is_success = outcome == steadfast_core::outcome::OutcomeKind::Success;
                 call.end_attempt(attempt, outcome.as_str(), Some(outcome.as_str()).filter(|_| !is_success));
             }
             Event::AttemptTimedOut { attempt } => call.end_attempt(attempt, "timed_out", Some("timeout")),
             Event::AttemptCancelled { attempt } => call.end_attempt(attempt, "cancelled", None),
-            Event::Succeeded { .. } => call.end(None),
-            Event::Abandoned => call.end(Some(Rejected::Abandoned.as_str())),
+            Event::Succeeded { .. } => {}
+            Event::Abandoned => call.fail(Rejected::Abandoned.as_str()),
             Event::Rejected(rejected) => {
-                call.end(Some(rejected.as_str()));
-                tell(&call.call, now, event);
+                call.fail(rejected.as_str());
+                tell(call.call(), now, event);
             }
-            _ => tell(&call.call, now, event),
+            _ => tell(call.call(), now, event),
         }
     }
 
