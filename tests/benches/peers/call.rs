@@ -22,6 +22,7 @@ use steadfast_core::rejected::Rejected;
 use steadfast_core::run::Runner;
 use steadfast_core::time::{Clock, Instant, Timer};
 use steadfast_executor::SharedPipeline;
+use steadfast_tracing::TracingObserver;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::unconstrained;
 use tokio::time::{Sleep, sleep, timeout};
@@ -82,6 +83,8 @@ fn everything() -> PipelineBuilder {
 /// - *tower, four layers* has neither deadline nor budget either.
 /// - *backon, governor, tokio's timeout*, put together by hand, has neither breaker nor budget, nor a concurrency limit.
 ///   governor reads the processor's counter, and not tokio's clock.
+///
+/// The last row has ours on both sides: once with an observer for `tracing`, which nobody listens to.
 fn first_try(bench: &mut Bench) {
     let runtime = runtime();
     let pipeline = SharedPipeline::new(everything().build().expect("settings that can be"), TokioTimer::new());
@@ -90,6 +93,18 @@ fn first_try(bench: &mut Bench) {
             let mut succeeded = 0;
             for _ in 0..batches * BATCH {
                 let call = black_box(&pipeline).call(CallOptions::idempotent(), classify, |_attempt| operation());
+                succeeded += u64::from(matches!(black_box(call.await), Ok(Ok(7))));
+            }
+            succeeded
+        }))
+    };
+    let observed = everything().build().expect("settings that can be");
+    let observed = SharedPipeline::new(observed, TokioTimer::new()).with_observer(TracingObserver::new());
+    let mut traced = |batches| {
+        runtime.block_on(unconstrained(async {
+            let mut succeeded = 0;
+            for _ in 0..batches * BATCH {
+                let call = black_box(&observed).call(CallOptions::idempotent(), classify, |_attempt| operation());
                 succeeded += u64::from(matches!(black_box(call.await), Ok(Ok(7))));
             }
             succeeded
@@ -137,6 +152,8 @@ fn first_try(bench: &mut Bench) {
     bench.compare(work, "tower, not shared", &mut ours, &mut by_all_layers);
     bench.compare(work, "tower, shared", &mut ours, &mut by_shared_layers);
     bench.compare(work, "backon, governor, tokio's timeout", &mut ours, &mut by_hand);
+    let work = Work::AllocationFree("whole call, traced, with no subscriber");
+    bench.compare(work, "ours, not observed", &mut traced, &mut ours);
 }
 
 fn by_tower<S>(runtime: &Runtime, mut service: S) -> impl FnMut(u64) -> u64
