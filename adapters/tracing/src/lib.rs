@@ -63,6 +63,7 @@ use steadfast_core::event::{Detail, Event, Observer};
 use steadfast_core::rejected::Rejected;
 use steadfast_core::time::Instant;
 use tracing::field::{Empty, display};
+use tracing::span::Id;
 use tracing::{Span, debug, info, info_span, warn};
 
 /// Makes spans and events of what it observes. See the [crate](self) for which.
@@ -132,7 +133,7 @@ impl CallSpans {
     fn begin_attempt(&mut self, number: u32) {
         let span = info_span!(
             target: "steadfast",
-            parent: self.call().id(),
+            parent: or_current(self.call()),
             "attempt",
             otel.kind = "client",
             otel.status_code = Empty,
@@ -179,7 +180,7 @@ impl Observer for TracingObserver {
     type Call = CallSpans;
 
     fn observe(&self, now: Instant, event: &Event) {
-        tell(&Span::current(), now, event);
+        tell(&Span::none(), now, event);
     }
 
     fn observe_call(&self, now: Instant, call: &mut CallSpans, event: &Event) {
@@ -219,6 +220,11 @@ impl Observer for TracingObserver {
     }
 }
 
+/// The span that something is told in. Where nobody wants the call's, it is the caller's: a filter on `steadfast` leaves it its place.
+fn or_current(span: &Span) -> Option<Id> {
+    span.id().or_else(|| Span::current().id())
+}
+
 /// Says what happened, within this span.
 fn tell(span: &Span, now: Instant, event: &Event) {
     let seconds = |until: Instant| (until - now).as_secs_f64();
@@ -227,27 +233,27 @@ fn tell(span: &Span, now: Instant, event: &Event) {
             let (cause, delay) = (cause.as_str(), seconds(*at));
             info!(
                 target: "steadfast",
-                parent: span,
+                parent: or_current(span),
                 { steadfast.attempt = *attempt, steadfast.cause = cause, steadfast.delay = delay },
                 "{event}"
             );
         }
         Event::Rejected(rejected) | Event::FellBack(rejected) => {
             let (error, policy) = (rejected.as_str(), rejected.policy());
-            warn!(target: "steadfast", parent: span, { error.type = error, steadfast.policy = policy }, "{event}");
+            warn!(target: "steadfast", parent: or_current(span), { error.type = error, steadfast.policy = policy }, "{event}");
         }
         Event::CircuitBreakerChanged { from, to } => changed(span, from.as_str(), to.as_str(), event),
         Event::CircuitBreakerModeChanged { from, to } => changed(span, from.as_str(), to.as_str(), event),
         Event::RateLimitBlocked { until } => {
-            warn!(target: "steadfast", parent: span, { steadfast.delay = seconds(*until) }, "{event}");
+            warn!(target: "steadfast", parent: or_current(span), { steadfast.delay = seconds(*until) }, "{event}");
         }
         Event::WaitingForLimits { until } => {
-            debug!(target: "steadfast", parent: span, { steadfast.delay = seconds(*until) }, "{event}");
+            debug!(target: "steadfast", parent: or_current(span), { steadfast.delay = seconds(*until) }, "{event}");
         }
-        _ => debug!(target: "steadfast", parent: span, "{event}"),
+        _ => debug!(target: "steadfast", parent: or_current(span), "{event}"),
     }
 }
 
 fn changed(span: &Span, from: &'static str, to: &'static str, event: &Event) {
-    warn!(target: "steadfast", parent: span, { steadfast.from = from, steadfast.to = to }, "{event}");
+    warn!(target: "steadfast", parent: or_current(span), { steadfast.from = from, steadfast.to = to }, "{event}");
 }

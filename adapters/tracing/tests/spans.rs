@@ -259,3 +259,26 @@ fn details_are_fields_of_the_attempt_and_numbers_stay_numbers() {
         ]
     );
 }
+
+/// Lets through what is steadfast's only if it is a warning, and all else.
+struct Quiet;
+
+impl<S: Subscriber> Layer<S> for Quiet {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>, _at: At<'_, S>) -> bool {
+        metadata.target() != "steadfast" || *metadata.level() == tracing::Level::WARN
+    }
+}
+
+#[test]
+fn where_nobody_wants_the_calls_span_its_events_are_in_the_callers() {
+    let clock = ManualClock::new();
+    let pipeline = shared(Pipeline::builder(), &clock);
+    let seen = Seen::default();
+    tracing::subscriber::with_default(Registry::default().with(seen.clone()).with(Quiet), || {
+        let options = CallOptions::idempotent().with_max_attempts(1);
+        let call = pipeline.call(options, classify, |_| std::future::ready(503));
+        let _ = tracing::info_span!("outer").in_scope(|| clock.drive(call));
+    });
+    let lines = seen.take();
+    assert!(lines[0].starts_with("outer/WARN "), "{lines:?}");
+}
