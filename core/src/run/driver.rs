@@ -155,7 +155,8 @@ where
     H: MayHedge,
 {
     fn drop(&mut self) {
-        if !self.call.has_ended() {
+        // One that was never asked has not begun: it holds nothing, and nobody has heard of it.
+        if self.asked.is_some() && !self.call.has_ended() {
             self.tell(Call::abandon);
         }
     }

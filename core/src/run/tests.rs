@@ -288,6 +288,16 @@ fn a_change_of_the_breakers_mode_is_observed() {
     assert_eq!(observer.1.take(), []);
 }
 
+/// An observer that counts calls by their first event and their last would go wrong by one for ever.
+#[test]
+fn a_call_that_never_began_is_not_said_to_have_ended() {
+    let clock = ManualClock::new();
+    let pipeline = RefCell::new(builder().build().unwrap());
+    let observer = Heard(&pipeline, RefCell::default());
+    drop(Driven::<_, _, _, _, u16>::new(&pipeline, &clock, &observer, CallOptions::idempotent()));
+    assert_eq!(observer.1.take(), []);
+}
+
 #[test]
 fn an_answer_from_elsewhere_is_observed_after_the_end_of_the_call() {
     let clock = ManualClock::new();
