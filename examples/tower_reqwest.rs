@@ -26,6 +26,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         reqwest::Request::try_clone,
         |result: Result<&reqwest::Response, &reqwest::Error>| match result {
             Ok(response) => head::classify(response.status().as_u16(), || fields(response.headers()), None),
+            // Of a client that follows redirects, it would not say that nothing was sent before.
             Err(error) if error.is_connect() => (Outcome::transient().not_processed(), Told::NOTHING),
             Err(_) => (Outcome::transient(), Told::NOTHING),
         },
@@ -33,7 +34,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let limit = TokenBucket::new(Quota::per_second(50)?.with_burst(10)?);
     let pipeline = SharedPipeline::new(Pipeline::builder().rate_limit(limit).build()?, TokioTimer::new());
-    let client = reqwest::Client::builder().retry(reqwest::retry::never()).build()?;
+    let client = reqwest::Client::builder().retry(reqwest::retry::never());
+    let client = client.redirect(reqwest::redirect::Policy::none()).build()?;
     let service = ServiceBuilder::new().layer(SteadfastLayer::new(pipeline, reqwest)).service(client.clone());
 
     for id in 1..=20 {

@@ -141,6 +141,11 @@ impl Outcome {
         Self { processed: Processed::No, ..self }
     }
 
+    /// The same outcome, of an attempt that the other side may have acted on after all: it was passed on, and who spoke last did not.
+    pub const fn maybe_processed(self) -> Self {
+        Self { processed: Processed::Maybe, ..self }
+    }
+
     /// The same outcome, with the server's word on how long to wait. It is kept exactly or exceeded, never undercut.
     ///
     /// A hint given with [`OutcomeKind::Success`] or [`OutcomeKind::Permanent`] changes nothing.

@@ -42,7 +42,7 @@ fn client(settings: &Settings, target: &Arc<Target>) -> Result<Client, Box<dyn s
     // at once, than the default, which is made for servers that are down.
     let budget = Budget::ratio().percent(50).reserve(30, Duration::from_secs(1)).build()?;
     let pipeline = Pipeline::builder().rate_limit(limit).attempt_timeout(ATTEMPT_TIMEOUT).budget(budget).build()?;
-    let transport = ReqwestTransport::with_client(ReqwestTransport::builder().no_proxy().build()?);
+    let transport = ReqwestTransport::with_client(ReqwestTransport::builder().no_proxy().build()?).without_redirects();
     let client = ApiClient::builder(&target.origin(), transport, TokioTimer::new())
         .pipeline(pipeline)
         .observer(Watch(Arc::clone(target)))

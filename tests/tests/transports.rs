@@ -40,6 +40,20 @@ on_every_stack! {
     a_stream_is_never_sent_empty
 }
 
+/// Where reqwest follows redirects by itself, that nobody answers in the end does not mean that nobody was asked before.
+#[test]
+fn what_reqwest_has_redirected_may_have_been_acted_on() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).unwrap();
+    let answer = format!("HTTP/1.1 303 x\r\nlocation: http://{nobody}/\r\ncontent-length: 0\r\n\r\n");
+    let server = ScriptedServer::start(vec![vec![Read, Step::write(answer)]]).unwrap();
+    crate::stack::Reqwest::run(async {
+        let client = steadfast_reqwest::reqwest::Client::builder().no_proxy().build().unwrap();
+        let request = Request::post(server.url()).body(RequestBody::from("body")).unwrap();
+        let error = steadfast::ReqwestTransport::with_client(client).send(request).await.expect_err("no response");
+        assert_eq!(error.processed(), steadfast::core::outcome::Processed::Maybe);
+    });
+}
+
 /// An address that does not answer: a listener whose backlog is full, and whatever fills it.
 mod connect_timeout {
     use std::net::{SocketAddr, TcpStream};
@@ -88,7 +102,7 @@ mod connect_timeout {
     #[test]
     fn what_is_late_was_never_sent_with_reqwest() {
         let client = ReqwestTransport::builder().connect_timeout(TIMEOUT).build().expect("no TLS");
-        check::<Reqwest>(ReqwestTransport::with_client(client));
+        check::<Reqwest>(ReqwestTransport::with_client(client).without_redirects());
     }
 
     #[test]

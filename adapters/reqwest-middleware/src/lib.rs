@@ -24,7 +24,7 @@
 //!
 //! | What | Is |
 //! | --- | --- |
-//! | whether a request may be sent twice | by its method, or with an `Idempotency-Key`, or if it was never sent |
+//! | whether a request may be sent twice | by its method, or with an `Idempotency-Key`, or if it was never sent, which is known of [clients without redirects](Steadfast::without_redirects) |
 //! | how an attempt ended | by the response's status, or reqwest's error |
 //! | when to come back | `Retry-After` and its kin |
 //! | what is left of the server's limits | `RateLimit`, `X-RateLimit-*` and their spellings by vendors |
@@ -51,7 +51,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 use http::{Extensions, HeaderMap};
-use reqwest::{Request, Response};
+use reqwest::{Request, Response, Url};
 use reqwest_middleware::{Error, Middleware, Next};
 use steadfast_core::event::Observer;
 use steadfast_core::limits::Told;
@@ -68,6 +68,7 @@ use steadfast_http::{head, idempotency};
 #[derive(Debug)]
 pub struct Steadfast<T, O = (), const K: usize = 1> {
     pipeline: SharedPipeline<T, O, K>,
+    may_follow: bool,
 }
 
 /// Why there was no further attempt, among the extensions of a response that is no success.
@@ -94,12 +95,22 @@ struct Tried {
     extensions: Extensions,
     /// The request cannot be sent again.
     is_last: bool,
+    /// Whether a redirect may have come before, of a request that was acted on.
+    may_have_followed: bool,
 }
 
 impl<T, O, const K: usize> Steadfast<T, O, K> {
     /// A middleware that sends requests through `pipeline`, which may be shared with others.
     pub const fn new(pipeline: SharedPipeline<T, O, K>) -> Self {
-        Self { pipeline }
+        Self { pipeline, may_follow: true }
+    }
+
+    /// Says that the client follows no redirects: without a connection, nothing was sent, and even a `POST` may be repeated.
+    ///
+    /// By default it may, as reqwest's do, and does not tell that it did before it found nobody to connect to.
+    #[must_use]
+    pub fn without_redirects(self) -> Self {
+        Self { may_follow: false, ..self }
     }
 }
 
@@ -126,13 +137,16 @@ where
             let again = spare.take().or_else(|| request.as_ref().and_then(Request::try_clone));
             let sent = std::mem::replace(&mut request, again);
             let (next, mut extensions, is_last) = (next.clone(), given.clone(), request.is_none());
+            let (asked, may_follow) = (sent.as_ref().map(|request| without_fragment(request.url())), self.may_follow);
             async move {
                 let result = match sent {
                     Some(request) => next.run(request, &mut extensions).await,
                     // None is begun without a request: `options` allow one attempt where there is one request.
                     None => Err(Error::middleware(Refused { rejected: Rejected::RetryForbidden, attempts: 1 })),
                 };
-                Tried { result, extensions, is_last }
+                let answered_elsewhere = |response: &Response| asked != Some(without_fragment(response.url()));
+                let may_have_followed = may_follow && result.as_ref().map_or(true, answered_elsewhere);
+                Tried { result, extensions, is_last, may_have_followed }
             }
         };
         let (mut tried, ended) = match self.pipeline.call_hedged(options, classify, attempt).await {
@@ -171,7 +185,15 @@ fn classify(tried: &Tried) -> (Outcome, Told) {
         // Nobody knows what another middleware has refused, or why: it is not for us to insist.
         Err(Error::Middleware(_)) => (Outcome::permanent(), Told::NOTHING),
     };
+    let outcome = if tried.may_have_followed { outcome.maybe_processed() } else { outcome };
     (if tried.is_last { outcome.without_retry() } else { outcome }, told)
+}
+
+/// It is not sent, and not part of what comes back.
+fn without_fragment(url: &Url) -> Url {
+    let mut url = url.clone();
+    url.set_fragment(None);
+    url
 }
 
 fn fields(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {

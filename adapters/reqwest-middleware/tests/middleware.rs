@@ -42,8 +42,15 @@ impl Middleware for Count {
 
 fn client(pipeline: Pipelined, count: Count) -> ClientWithMiddleware {
     // No proxy, whatever the environment says, and no retries but ours.
-    let client = reqwest::Client::builder().no_proxy().retry(reqwest::retry::never()).build().unwrap();
-    ClientBuilder::new(client).with(Steadfast::new(pipeline)).with(count).build()
+    let client = reqwest::Client::builder().no_proxy().retry(reqwest::retry::never());
+    let client = client.redirect(reqwest::redirect::Policy::none()).build().unwrap();
+    ClientBuilder::new(client).with(Steadfast::new(pipeline).without_redirects()).with(count).build()
+}
+
+/// A port that nobody listens on any more.
+fn nobody() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    format!("http://{}/", listener.local_addr().unwrap())
 }
 
 /// A server that answers each connection with one of these statuses and a field.
@@ -131,15 +138,25 @@ fn what_a_server_tells_of_its_limits_holds_back_all_clients() {
 #[test]
 fn a_post_that_was_never_sent_is_repeated_and_reqwests_error_returned() {
     let count = Count::default();
-    let error = run(async {
-        // A port that nobody listens on any more.
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}/", listener.local_addr().unwrap());
-        drop(listener);
-        client(pipeline(), count.clone()).post(url).body("body").send().await.unwrap_err()
-    });
+    let error = run(async { client(pipeline(), count.clone()).post(nobody()).body("body").send().await.unwrap_err() });
     assert!(matches!(&error, Error::Reqwest(error) if error.is_connect()), "{error:?}");
     assert_eq!(count.0.load(Ordering::Relaxed), 4);
+}
+
+#[test]
+fn a_post_that_was_acted_on_is_not_repeated_for_what_a_redirect_leads_to() {
+    for (location, then) in [(nobody(), None), ("/busy".to_owned(), Some((429, "retry-after-ms: 1\r\n")))] {
+        let location = format!("location: {location}\r\n");
+        let server = server(&[Some((303, &*location)), then].into_iter().flatten().collect::<Vec<_>>());
+        let count = Count::default();
+        run(async {
+            let client = reqwest::Client::builder().no_proxy().build().unwrap();
+            let client = ClientBuilder::new(client).with(Steadfast::new(pipeline())).with(count.clone()).build();
+            let _ = client.post(format!("http://{}/items", server.address())).body("body").send().await;
+        });
+        let posts = server.requests().iter().filter(|request| request.line().starts_with("POST")).count();
+        assert_eq!((posts, count.0.load(Ordering::Relaxed)), (1, 1), "{location}");
+    }
 }
 
 #[test]

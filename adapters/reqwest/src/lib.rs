@@ -29,6 +29,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 pub struct ReqwestTransport {
     client: reqwest::Client,
+    /// Whether a connection that could not be made may have been one to where a redirect leads.
+    may_follow: bool,
 }
 
 impl ReqwestTransport {
@@ -37,7 +39,7 @@ impl ReqwestTransport {
     /// # Errors
     /// If TLS or the resolver cannot be set up.
     pub fn new() -> Result<Self, reqwest::Error> {
-        Self::builder().build().map(Self::with_client)
+        Self::builder().build().map(|client| Self::with_client(client).without_redirects())
     }
 
     /// What [`new`](Self::new) builds from, for those who want to add to it: proxies, certificates, pool sizes, or another
@@ -51,8 +53,17 @@ impl ReqwestTransport {
     }
 
     /// A client that was set up elsewhere. Its redirects, retries and timeouts stay as they are: better without them.
+    ///
+    /// reqwest does not say whether it had been redirected before it found nobody to connect to. So a request of such a client
+    /// never counts as never sent, and what is not idempotent is not repeated: see [`without_redirects`](Self::without_redirects).
     pub fn with_client(client: reqwest::Client) -> Self {
-        Self { client }
+        Self { client, may_follow: true }
+    }
+
+    /// Says that the client follows no redirects, as one from [`builder`](Self::builder): without a connection, nothing was sent.
+    #[must_use]
+    pub fn without_redirects(self) -> Self {
+        Self { may_follow: false, ..self }
     }
 }
 
@@ -63,10 +74,11 @@ impl Transport for ReqwestTransport {
 
     fn send(&self, mut request: Request<RequestBody>) -> Self::Sending {
         frame(&mut request);
-        let client = self.client.clone();
+        let Self { client, may_follow } = self.clone();
         Box::pin(async move {
-            let request = reqwest::Request::try_from(request.map(reqwest::Body::wrap)).map_err(failed)?;
-            client.execute(request).await.map(Response::from).map_err(failed)
+            let unsent = |error| failed(error, false);
+            let request = reqwest::Request::try_from(request.map(reqwest::Body::wrap)).map_err(unsent)?;
+            client.execute(request).await.map(Response::from).map_err(|error| failed(error, may_follow))
         })
     }
 }
@@ -79,11 +91,12 @@ fn frame(request: &mut Request<RequestBody>) {
     }
 }
 
-/// What a failure says of the request: without a connection, or before one was sought, it was never sent.
-fn failed(error: reqwest::Error) -> TransportError {
+/// What a failure says of the request: without a connection, or before one was sought, it was never sent. But if the client follows
+/// redirects, there may have been another connection before, on which it was.
+fn failed(error: reqwest::Error, may_follow: bool) -> TransportError {
     // The URL is left out: its query may hold a key.
     let error = error.without_url();
-    if error.is_connect() || error.is_builder() {
+    if (error.is_connect() || error.is_builder()) && !may_follow {
         TransportError::never_sent(error)
     } else {
         TransportError::maybe_processed(error)
