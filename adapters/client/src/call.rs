@@ -166,7 +166,8 @@ impl<'a, T: Transport, C: Timer, O: Observer> Call<'a, T, C, O> {
         if self.journey.redirects() > 0 {
             options = options.with_deadline(self.deadline() - self.client.timer().now());
         }
-        let Self { client, journey, headers, payload, extent, keyed, patience, attempts, refused, .. } = self;
+        let Self { client, journey, headers, payload, overrides, extent, keyed, patience, attempts, refused, .. } =
+            self;
         let (client, extent, patience) = (*client, *extent, *patience);
         let (attempts, refused) = (&*attempts, &*refused);
         let is_one_stream = payload.is_one_stream();
@@ -189,6 +190,7 @@ impl<'a, T: Transport, C: Timer, O: Observer> Call<'a, T, C, O> {
             let starts = flight.start();
             if starts {
                 attempts.store(number, Ordering::Relaxed);
+                overrides.begun.iter().for_each(|begun| begun.store(true, Ordering::Relaxed));
             }
             async move {
                 if !starts {

@@ -1,4 +1,6 @@
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
@@ -103,6 +105,8 @@ pub struct EventStream<'a, T: Transport, C: Timer, O> {
     request: RequestBuilder<'a, T, C, O>,
     /// Whether the request may be sent again.
     resumes: bool,
+    /// Whether anything of it may have been sent.
+    begun: Arc<AtomicBool>,
     max_event: Option<usize>,
     parser: EventParser,
     retry: Duration,
@@ -134,9 +138,11 @@ impl<'a, T: Transport, C: Timer, O: Observer> EventStream<'a, T, C, O> {
             None => State::Refused(request.take_refusal()),
         };
         let resumes = request.idempotency_by_now() == Idempotency::Idempotent;
+        let begun = Arc::new(AtomicBool::new(false));
+        request.overrides.begun = Some(Arc::clone(&begun));
         let (parser, backoff) = (EventParser::new(), Backoff::default());
         let (fruitless, delay, max_event, spent) = (0, Duration::ZERO, None, None);
-        Self { request, resumes, max_event, parser, retry: RETRY, backoff, fruitless, delay, state, spent }
+        Self { request, resumes, begun, max_event, parser, retry: RETRY, backoff, fruitless, delay, state, spent }
     }
 
     /// How many bytes an event's data may have, and a line. Default: 1 MiB.
@@ -174,10 +180,13 @@ impl<'a, T: Transport, C: Timer, O: Observer> EventStream<'a, T, C, O> {
 
     /// The next event; `None` at the end.
     ///
-    /// Cancel safe: dropped while it reads, it has lost nothing, and dropped while it connects, it connects anew.
+    /// Cancel safe: dropped while it reads, it has lost nothing, and dropped while it connects, it connects anew. But a request
+    /// that must not be repeated is sent once: dropped between that and its response, it is over, and the next event is the error
+    /// that says so.
     ///
     /// # Errors
     /// - What [`send_streaming`](crate::RequestBuilder::send_streaming) returns, if there is no connection to be had.
+    /// - [`Error::InvalidRequest`], if it must not be repeated, and this was dropped before a response had come.
     /// - [`Error::NotEvents`], if the response is none of `text/event-stream`.
     /// - [`Error::BodyTooLong`], if an event is too long.
     /// - If the request must not be repeated, what a [`StreamingResponse`] ends with.
@@ -189,6 +198,11 @@ impl<'a, T: Transport, C: Timer, O: Observer> EventStream<'a, T, C, O> {
                 State::Refused(_) => {
                     let State::Refused(error) = std::mem::replace(&mut self.state, State::Ended) else { continue };
                     return Some(Err(error));
+                }
+                State::Due(_) if !self.resumes && self.begun.load(Ordering::Relaxed) => {
+                    self.state = State::Ended;
+                    let (value, reason) = ("not idempotent".to_owned(), "and was dropped after it was sent".to_owned());
+                    return Some(Err(Error::InvalidRequest { field: "method", value, reason }));
                 }
                 State::Due(at) => {
                     let (timer, at) = (self.request.client().timer(), *at);

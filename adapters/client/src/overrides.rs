@@ -1,6 +1,7 @@
 use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use steadfast_core::outcome::Idempotency;
@@ -28,6 +29,8 @@ pub(crate) struct Overrides {
     pub(crate) cost: Option<Cost>,
     /// Whose limits it goes by.
     pub(crate) limit_key: Option<LimitKey>,
+    /// Told as soon as anything may have been sent, by whoever must not send it again.
+    pub(crate) begun: Option<Arc<AtomicBool>>,
 }
 
 /// The key whose limits a call goes by. It may be a secret.
@@ -63,6 +66,7 @@ impl Overrides {
             any_status: false,
             cost: None,
             limit_key: None,
+            begun: None,
         }
     }
 

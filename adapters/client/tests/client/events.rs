@@ -377,3 +377,22 @@ fn nothing_is_lost_wherever_next_is_dropped() {
         assert!(polls < 10 || ended, "{polls} are enough: {data:?}");
     }
 }
+
+#[test]
+fn what_must_not_be_repeated_is_sent_once_wherever_next_is_dropped() {
+    let (clock, script) = (ManualClock::new(), Script::new(&[AND_THEN_204, Hangs, sse("data: a\n\n")]));
+    let limited = pipeline().rate_limit(TokenBucket::new(Quota::per_second(1).unwrap())).build().unwrap();
+    let client = builder(&clock, &script).pipeline(limited).build().unwrap();
+    clock.drive(client.get("first").send()).unwrap().unwrap();
+    assert_eq!(script.seen().len(), 1);
+    let mut events = client.post("prices").events();
+    // It waits in line, is dropped there, and is sent the next time.
+    for (after, want) in [(0, 0), (1000, 1)] {
+        clock.advance(ms(after));
+        assert!(pin!(events.next()).poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        assert_eq!(script.seen().len(), want);
+    }
+    let error = clock.drive(events.next()).unwrap().unwrap().unwrap_err();
+    assert!(matches!(error, Error::InvalidRequest { .. }), "{error}");
+    assert!(clock.drive(events.next()).unwrap().is_none() && script.seen().is_empty());
+}
