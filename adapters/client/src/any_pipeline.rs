@@ -2,9 +2,9 @@ use std::fmt;
 use std::future::Future;
 
 use steadfast_core::event::Observer;
-use steadfast_core::limits::Limits;
+use steadfast_core::limits::{self, Limits, Tokens};
 use steadfast_core::outcome::Classified;
-use steadfast_core::pipeline::{Attempt, CallOptions, Pipeline};
+use steadfast_core::pipeline::{self, Attempt, CallOptions, Pipeline};
 use steadfast_core::rate_limit::Refusal;
 use steadfast_core::run::CallError;
 use steadfast_core::settings::InvalidSetting;
@@ -80,6 +80,13 @@ impl fmt::Debug for AnyPipeline {
     }
 }
 
+/// The same with however many rate limits there are.
+fn listed<const K: usize>(
+    snapshot: pipeline::Snapshot<limits::Snapshot<[Tokens; K]>>,
+) -> pipeline::Snapshot<limits::Snapshot<Vec<Tokens>>> {
+    snapshot.map_limits(|limits| limits.map_rates(Vec::from))
+}
+
 const ANOTHER_NUMBER: InvalidSetting = InvalidSetting::Unchangeable {
     setting: "rate_limits",
     reason: "limits that calls wait for can neither come nor go",
@@ -125,6 +132,16 @@ impl<C: Timer, O: Observer> AnyShared<C, O> {
             (Self::Three(shared), Kind::Three(to)) => shared.reconfigure(to),
             (Self::Four(shared), Kind::Four(to)) => shared.reconfigure(to),
             (Self::One(_) | Self::Two(_) | Self::Three(_) | Self::Four(_), _) => Err(ANOTHER_NUMBER),
+        }
+    }
+
+    /// How every policy stands.
+    pub(crate) fn snapshot(&self) -> pipeline::Snapshot<limits::Snapshot<Vec<Tokens>>> {
+        match self {
+            Self::One(shared) => listed(shared.snapshot()),
+            Self::Two(shared) => listed(shared.snapshot()),
+            Self::Three(shared) => listed(shared.snapshot()),
+            Self::Four(shared) => listed(shared.snapshot()),
         }
     }
 

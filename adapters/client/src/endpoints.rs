@@ -14,6 +14,7 @@ use crate::any_pipeline::{AnyKeyed, AnyPipeline, AnyShared, Factory, Kind, Limit
 use crate::client::target;
 use crate::error::Error;
 use crate::reconfigure::NotReconfigured;
+use crate::snapshot::EndpointSnapshot;
 
 /// The pipeline of each endpoint, and that of all others.
 pub(crate) struct Endpoints<C, O> {
@@ -183,6 +184,13 @@ impl<C: Timer, O: Observer> Endpoints<C, O> {
     pub(crate) fn of_key(&self, key: &str) -> Option<Result<OnePipeline<C, O>, Refusal>> {
         let Keyed { by_key, hedges } = self.keyed.as_ref()?;
         Some(by_key.of(key).map(|shared| OnePipeline { shared, hedges: *hedges }))
+    }
+
+    /// How the policies of each pipeline stand: that of all others first, then those with the longest path first.
+    pub(crate) fn snapshots(&self) -> Vec<EndpointSnapshot> {
+        let of = |path, pipeline: &OnePipeline<C, O>| EndpointSnapshot { path, policies: pipeline.shared.snapshot() };
+        let by_prefix = self.by_prefix.iter().map(|(path, pipeline)| of(Some(path.clone()), pipeline));
+        std::iter::once(of(None, &self.others)).chain(by_prefix).collect()
     }
 
     /// How many calls wait in line.

@@ -73,6 +73,7 @@ mod reconfigure;
 mod redirect;
 mod request;
 mod response;
+mod snapshot;
 mod streaming;
 mod transport;
 
@@ -91,6 +92,7 @@ pub use reconfigure::NotReconfigured;
 pub use redirect::{NotFollowed, Redirects};
 pub use request::RequestBuilder;
 pub use response::Response;
+pub use snapshot::EndpointSnapshot;
 pub use steadfast_executor::Stopped;
 pub use streaming::StreamingResponse;
 pub use transport::{BoxError, Transport, TransportError};

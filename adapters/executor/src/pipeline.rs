@@ -1,9 +1,8 @@
 use std::future::Future;
-use std::mem;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 
 use steadfast_core::event::Observer;
-use steadfast_core::limits::{self, Limits, ServerLimits};
+use steadfast_core::limits::{self, Limits, ServerLimits, Tokens};
 use steadfast_core::outcome::Classified;
 use steadfast_core::pipeline::{self, Attempt, CallOptions, Pipeline};
 use steadfast_core::run::{CallError, Runner};
@@ -12,9 +11,13 @@ use steadfast_core::share::Share;
 use steadfast_core::time::{BlockingTimer, Clock, Instant, Timer};
 
 use crate::line::Line;
-use crate::lock;
 use crate::spent::Spent;
 use crate::sync::{Arc, Mutex};
+
+mod lent;
+
+pub(crate) use lent::Lent;
+use lent::Policies;
 
 /// A pipeline that many tasks make calls through.
 ///
@@ -43,28 +46,6 @@ pub struct SharedPipeline<T, O = (), const K: usize = 1> {
     pub(crate) lent: Lent<K>,
     pub(crate) timer: T,
     pub(crate) observer: O,
-}
-
-#[derive(Debug)]
-pub(crate) struct Policies<const K: usize> {
-    pipeline: Mutex<Pipeline<Line<K>>>,
-    /// Drawn once for each pipeline, so that no two processes draw the same jitter.
-    seed: u64,
-    /// How many calls have drawn from it.
-    sessions: AtomicUsize,
-}
-
-/// The policies as calls see them: with the limits that all share, or with others in their place.
-#[derive(Debug)]
-pub(crate) struct Lent<const K: usize> {
-    pub(crate) policies: Arc<Policies<K>>,
-    own: Option<Arc<Mutex<Line<K>>>>,
-}
-
-impl<const K: usize> Clone for Lent<K> {
-    fn clone(&self) -> Self {
-        Self { policies: Arc::clone(&self.policies), own: self.own.clone() }
-    }
 }
 
 impl<T: Clone, O: Clone, const K: usize> Clone for SharedPipeline<T, O, K> {
@@ -378,7 +359,7 @@ impl<T, O, const K: usize> SharedPipeline<T, O, K> {
     /// assert_eq!((snapshot.budget_left, snapshot.limits.waiting), (Some(2), Some(0)));
     /// println!("{snapshot}");
     /// ```
-    pub fn snapshot(&self) -> pipeline::Snapshot<limits::Snapshot<K>>
+    pub fn snapshot(&self) -> pipeline::Snapshot<limits::Snapshot<[Tokens; K]>>
     where
         T: Clock,
     {
@@ -403,48 +384,5 @@ impl<T, O, const K: usize> SharedPipeline<T, O, K> {
     fn entropy(&self) -> impl FnMut() -> u64 + use<'_, T, O, K> {
         let mut own = None;
         move || own.get_or_insert_with(|| self.lent.policies.session()).u64(..)
-    }
-}
-
-impl<const K: usize> Policies<K> {
-    /// A generator of its own for each session. Their seeds lie apart by the golden ratio, as those of `SplitMix64` do (Steele,
-    /// Lea and Flood, 2014): what is drawn from neighbours has nothing in common.
-    pub(crate) fn session(&self) -> fastrand::Rng {
-        let session = self.sessions.fetch_add(1, Ordering::Relaxed) as u64;
-        fastrand::Rng::with_seed(self.seed.wrapping_add(session.wrapping_mul(0x9E37_79B9_7F4A_7C15)))
-    }
-}
-
-impl<const K: usize> Share for Lent<K> {
-    type State = Pipeline<Line<K>>;
-
-    #[inline]
-    fn with<R>(&self, f: impl FnOnce(&mut Pipeline<Line<K>>) -> R) -> R {
-        let mut pipeline = lock(&self.policies.pipeline);
-        match &self.own {
-            None => f(&mut pipeline),
-            // Always after the pipeline's lock, so that no two wait for each other.
-            Some(own) => f(Exchanged::new(&mut pipeline, &mut lock(own)).pipeline),
-        }
-    }
-}
-
-/// A pipeline with other limits than its own, until this is dropped.
-struct Exchanged<'a, const K: usize> {
-    pipeline: &'a mut Pipeline<Line<K>>,
-    line: &'a mut Line<K>,
-}
-
-impl<'a, const K: usize> Exchanged<'a, K> {
-    fn new(pipeline: &'a mut Pipeline<Line<K>>, line: &'a mut Line<K>) -> Self {
-        mem::swap(pipeline.limits_mut(), line);
-        Self { pipeline, line }
-    }
-}
-
-/// Also where somebody has panicked who changed the policies.
-impl<const K: usize> Drop for Exchanged<'_, K> {
-    fn drop(&mut self) {
-        mem::swap(self.pipeline.limits_mut(), self.line);
     }
 }

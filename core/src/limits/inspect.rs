@@ -23,11 +23,13 @@ pub trait Inspect: Limiter {
 }
 
 /// How [`Limits`] stand, as a plain value. Printed, it is a line for each, the last without its end.
+///
+/// `R` is what holds the rate limits: an array, unless [another](Self::map_rates) is needed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
-pub struct Snapshot<const K: usize = 1> {
+pub struct Snapshot<R = [Tokens; 1]> {
     /// Each rate limit; `None` if there are none.
-    pub rates: Option<[Tokens; K]>,
+    pub rates: Option<R>,
     /// For how long the server holds everybody back, after it said when to come back; zero if it does not.
     pub held_for: Duration,
     /// The adaptive rate's time from one token to the next; `None` if it limits nothing, or there is none.
@@ -56,7 +58,13 @@ pub struct Slots {
     pub limit: u32,
 }
 
-impl<const K: usize> Snapshot<K> {
+impl<R> Snapshot<R> {
+    /// The same, with what holds the rate limits changed: to one that can hold any number of them, say.
+    pub fn map_rates<S>(self, change: impl FnOnce(R) -> S) -> Snapshot<S> {
+        let Self { rates, held_for, interval, slots, waiting } = self;
+        Snapshot { rates: rates.map(change), held_for, interval, slots, waiting }
+    }
+
     /// The same, of limits with so many callers in line, and held back by the server for at least so long.
     #[must_use]
     pub fn in_line(self, waiting: usize, held_for: Duration) -> Self {
@@ -65,9 +73,9 @@ impl<const K: usize> Snapshot<K> {
 }
 
 impl<const K: usize> Inspect for Limits<K> {
-    type Snapshot = Snapshot<K>;
+    type Snapshot = Snapshot<[Tokens; K]>;
 
-    fn snapshot(&mut self, now: Instant) -> Snapshot<K> {
+    fn snapshot(&mut self, now: Instant) -> Self::Snapshot {
         let tokens = |rates: &RateLimits<K>| {
             let mut tokens = rates.available(now).map(|left| Tokens { left, burst: 0 });
             for (tokens, bucket) in tokens.iter_mut().zip(rates.limits()) {
@@ -108,10 +116,10 @@ impl Inspect for TokenBucket {
     }
 }
 
-impl<const K: usize> fmt::Display for Snapshot<K> {
+impl<R: AsRef<[Tokens]>> fmt::Display for Snapshot<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { rates, held_for, interval, slots, waiting } = self;
-        for Tokens { left, burst } in rates.iter().flatten() {
+        for Tokens { left, burst } in rates.iter().flat_map(AsRef::as_ref) {
             writeln!(f, "rate limit: {left} of {burst} tokens left")?;
         }
         if rates.is_none() {

@@ -21,6 +21,14 @@ pub struct Snapshot<S> {
     pub limits: S,
 }
 
+impl<S> Snapshot<S> {
+    /// The same, with another form of what is said of the limits.
+    pub fn map_limits<R>(self, change: impl FnOnce(S) -> R) -> Snapshot<R> {
+        let Self { budget_left, hedge_delay, circuit_breaker, limits } = self;
+        Snapshot { budget_left, hedge_delay, circuit_breaker, limits: change(limits) }
+    }
+}
+
 impl<L: Inspect> Pipeline<L> {
     /// How every policy stands at `now`, for an operator to read or an adapter to export.
     ///

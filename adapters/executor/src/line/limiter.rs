@@ -1,7 +1,7 @@
 use std::fmt;
 use std::task::Waker;
 
-use steadfast_core::limits::{self, Admission, Inspect, Learned, Limiter, ServerLimits, Told, Woken};
+use steadfast_core::limits::{self, Admission, Inspect, Learned, Limiter, ServerLimits, Tokens, Told, Woken};
 use steadfast_core::outcome::OutcomeKind;
 use steadfast_core::time::Instant;
 
@@ -10,9 +10,9 @@ use super::{Line, Ticket};
 use crate::demand::Demand;
 
 impl<const K: usize> Inspect for Line<K> {
-    type Snapshot = limits::Snapshot<K>;
+    type Snapshot = limits::Snapshot<[Tokens; K]>;
 
-    fn snapshot(&mut self, now: Instant) -> limits::Snapshot<K> {
+    fn snapshot(&mut self, now: Instant) -> limits::Snapshot<[Tokens; K]> {
         let held_until = self.server_limits().and_then(ServerLimits::held_until).unwrap_or(Instant::EPOCH);
         let waiting = self.len();
         self.gate.own.snapshot(now).in_line(waiting, held_until - now)
