@@ -1,3 +1,4 @@
+//! | How do I watch why calls wait, are refused or are repeated? | `cargo run --release -p steadfast-examples --example dashboard` |
 //! Examples of steadfast: each file or folder beside this package's manifest answers one question.
 //!
 //! | Question | Answer |

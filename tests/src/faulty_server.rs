@@ -86,6 +86,17 @@ impl FaultyServer {
         self.thread.url()
     }
 
+    /// Goes over to other settings for the requests that come, but for `longest_stall`, which stays as it was. The rate limit
+    /// begins with a full burst.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start), and then nothing has changed.
+    pub fn change(&self, settings: Settings) -> io::Result<()> {
+        settings.check()?;
+        open(&self.ledger).change(settings, Instant::now());
+        Ok(())
+    }
+
     /// What the server saw and did so far.
     pub fn report(&self) -> Report {
         open(&self.ledger).report()

@@ -86,6 +86,11 @@ impl Ledger {
         }
     }
 
+    pub(super) fn change(&mut self, settings: Settings, now: Instant) {
+        self.settings = settings;
+        self.bucket = Bucket { tokens: f64::from(settings.burst), filled_at: now };
+    }
+
     /// Notes a request that is wrong in itself.
     pub(super) fn turn_away(&mut self, now: Instant) {
         self.see(now);

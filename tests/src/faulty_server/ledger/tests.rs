@@ -99,3 +99,13 @@ fn each_fault_gets_its_share() {
         assert!(count.abs_diff(percent * 100) <= 160, "{fault:?}: {count} of 10000");
     }
 }
+
+#[test]
+fn other_settings_hold_from_the_next_request_on() {
+    let (mut ledger, now) = ledger(Settings { faults: Faults::NONE, burst: 1, ..Settings::default() });
+    let broken = Settings { faults: Faults { reset: 100, ..Faults::NONE }, burst: 1, ..Settings::default() };
+    assert_eq!(ledger.receive(now, "/a"), Answer::InFull);
+    ledger.change(broken, now);
+    assert_eq!(ledger.receive(now, "/a"), Answer::Fails(Fault::Reset));
+    assert_eq!(ledger.receive(now, "/a"), Answer::Rejected, "the new burst is spent");
+}
