@@ -58,13 +58,16 @@ impl Browser {
             "--disable-component-update",
             "--disable-sync",
             "--hide-scrollbars",
-            "--window-size=1280,800",
         ]);
         let wanted = json!({ "capabilities": { "alwaysMatch": { "goog:chromeOptions": { "args": arguments } } } });
         let base = format!("http://127.0.0.1:{port}/session");
         let mut browser = Self { http, session: base };
         let id = browser.post("", &wanted).await["sessionId"].as_str().unwrap().to_owned();
         browser.session = format!("{}/{id}", browser.session);
+        // The window's own edges, which nobody sees, are not to count.
+        let size = json!({ "width": 1280, "height": 800, "deviceScaleFactor": 1, "mobile": false });
+        let command = json!({ "cmd": "Emulation.setDeviceMetricsOverride", "params": size });
+        browser.post("/goog/cdp/execute", &command).await;
         browser.post("/url", &json!({ "url": page })).await;
         browser
     }
