@@ -2,6 +2,7 @@ use std::fmt;
 use std::future::Future;
 
 use steadfast_core::event::Observer;
+use steadfast_core::fallback::Fallback;
 use steadfast_core::limits::{self, Limits, Tokens};
 use steadfast_core::outcome::Classified;
 use steadfast_core::pipeline::{self, Attempt, CallOptions, Pipeline};
@@ -162,6 +163,21 @@ impl<C: Timer, O: Observer> AnyShared<C, O> {
             Self::Two(shared) => shared.with_policies(|pipeline, _| pipeline.deadline_of(started, options)),
             Self::Three(shared) => shared.with_policies(|pipeline, _| pipeline.deadline_of(started, options)),
             Self::Four(shared) => shared.with_policies(|pipeline, _| pipeline.deadline_of(started, options)),
+        }
+    }
+
+    /// What `instead` answers, if a call has ended in a way that may be answered by something else.
+    #[allow(clippy::result_large_err)] // As the call returns it.
+    pub(crate) fn fall_back<R, E>(
+        &self,
+        result: Result<R, CallError<E>>,
+        instead: impl FnOnce(&CallError<E>) -> Option<R>,
+    ) -> Result<R, CallError<E>> {
+        match self {
+            Self::One(shared) => shared.fall_back(Fallback::default(), result, instead),
+            Self::Two(shared) => shared.fall_back(Fallback::default(), result, instead),
+            Self::Three(shared) => shared.fall_back(Fallback::default(), result, instead),
+            Self::Four(shared) => shared.fall_back(Fallback::default(), result, instead),
         }
     }
 

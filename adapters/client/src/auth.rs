@@ -4,11 +4,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::error::Error;
+use crate::redirect::HARMLESS;
 use crate::request::header;
 use crate::transport::BoxError;
 
@@ -137,6 +138,16 @@ impl Auth {
         match &self.0 {
             Kind::Query(own, key) => name == own || value == key.expose_secret(),
             Kind::Nobody | Kind::Header(..) | Kind::Signer(_) | Kind::OAuth2(_) => false,
+        }
+    }
+
+    /// Whether it may add this field to a request that has these, and not always as the same.
+    pub(crate) fn adds_unseen(&self, field: &HeaderName, headers: &HeaderMap) -> bool {
+        match &self.0 {
+            Kind::Nobody | Kind::Header(..) | Kind::Query(..) => false,
+            Kind::OAuth2(_) => *field == AUTHORIZATION && !headers.contains_key(field),
+            // It may add whatever it likes, and in place of what is there. These four are no signatures.
+            Kind::Signer(_) => !HARMLESS.contains(field),
         }
     }
 

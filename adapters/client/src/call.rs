@@ -27,15 +27,18 @@ use crate::overrides::{Key, Overrides};
 use crate::redirect::{Journey, NotFollowed, Redirects};
 use crate::transport::Transport;
 
+/// What one request brought, with what it took of the limits; or why it ended without success.
+pub(crate) type Brought<B, C, O> = Result<(Tried<B>, Option<AnySpent<C, O>>), CallError<Tried<B>>>;
+
 /// One call, from its first request to its last: as many as redirects make it.
 pub(crate) struct Call<'a, T, C, O> {
-    client: &'a ApiClient<T, C, O>,
-    journey: Journey,
-    headers: HeaderMap,
-    payload: Payload,
-    overrides: Overrides,
+    pub(crate) client: &'a ApiClient<T, C, O>,
+    pub(crate) journey: Journey,
+    pub(crate) headers: HeaderMap,
+    pub(crate) payload: Payload,
+    pub(crate) overrides: Overrides,
     redirects: Redirects,
-    extent: Extent,
+    pub(crate) extent: Extent,
     /// The pipeline of the key that it names.
     keyed: Option<OnePipeline<C, O>>,
     started: Instant,
@@ -47,6 +50,10 @@ pub(crate) struct Call<'a, T, C, O> {
     attempts: AtomicU32,
     /// Whether a token was refused already: a call is given one more, and not one after the other.
     refused: AtomicBool,
+    /// Whether part of its time was gone before its request.
+    pub(crate) has_waited: bool,
+    /// Whether it is there to renew what is kept, and not to be answered by it.
+    pub(crate) revalidates: bool,
 }
 
 impl<'a, T: Transport, C: Timer, O: Observer> Call<'a, T, C, O> {
@@ -86,6 +93,8 @@ impl<'a, T: Transport, C: Timer, O: Observer> Call<'a, T, C, O> {
             name,
             attempts,
             refused,
+            has_waited: false,
+            revalidates: false,
         };
         // What is read whole ends with its attempt.
         let deadline = match extent {
@@ -93,6 +102,11 @@ impl<'a, T: Transport, C: Timer, O: Observer> Call<'a, T, C, O> {
             Extent::Head => this.deadline(),
         };
         Self { patience: Patience { deadline, ..this.patience }, ..this }
+    }
+
+    /// The same, to renew what is kept.
+    pub(crate) fn revalidating(self) -> Self {
+        Self { revalidates: true, ..self }
     }
 
     /// Makes the call: reads so much of the last response as is wanted.
@@ -126,7 +140,7 @@ impl<'a, T: Transport, C: Timer, O: Observer> Call<'a, T, C, O> {
     async fn go(&mut self, flight: &Flight) -> Result<(Tried<T::Body>, Option<AnySpent<C, O>>), Error> {
         loop {
             let (tried, spent) = match self.request(flight).await? {
-                Ok((tried, spent)) => (tried, Some(spent)),
+                Ok(brought) => brought,
                 Err(CallError { last: LastAttempt::Returned(tried), .. })
                     if self.overrides.any_status && tried.answer.is_whole() =>
                 {
@@ -155,19 +169,20 @@ impl<'a, T: Transport, C: Timer, O: Observer> Call<'a, T, C, O> {
         }
     }
 
-    /// One request through the whole pipeline, as often as that allows.
-    #[allow(clippy::type_complexity)] // Why there is no request at all, or what came of it.
-    async fn request(
+    /// One request through the whole pipeline, as often as that allows: with these fields, if they are not the call's own.
+    pub(crate) async fn ask(
         &mut self,
         flight: &Flight,
-    ) -> Result<Result<(Tried<T::Body>, AnySpent<C, O>), CallError<Tried<T::Body>>>, Error> {
+        other: Option<HeaderMap>,
+    ) -> Result<Brought<T::Body, C, O>, Error> {
         let uri = uri(&self.journey.url)?;
         let mut options = self.overrides.options(self.idempotency());
-        if self.journey.redirects() > 0 {
+        if self.journey.redirects() > 0 || self.has_waited {
             options = options.with_deadline(self.deadline() - self.client.timer().now());
         }
         let Self { client, journey, headers, payload, overrides, extent, keyed, patience, attempts, refused, .. } =
             self;
+        let headers = other.as_ref().unwrap_or(headers);
         let (client, extent, patience) = (*client, *extent, *patience);
         let (attempts, refused) = (&*attempts, &*refused);
         let is_one_stream = payload.is_one_stream();
@@ -208,11 +223,12 @@ impl<'a, T: Transport, C: Timer, O: Observer> Call<'a, T, C, O> {
         };
         let about = About { method: &journey.method, url: &journey.url, counted };
         // Room for two attempts at once only where there may be two. One stream cannot be read by both.
-        Ok(if pipeline.hedges && !is_one_stream {
+        let brought = if pipeline.hedges && !is_one_stream {
             Box::pin(pipeline.shared.call_hedged(about, options, classify, attempt)).await
         } else {
             pipeline.shared.call(about, options, classify, attempt).await
-        })
+        };
+        Ok(brought.map(|(tried, spent)| (tried, Some(spent))))
     }
 
     /// Goes on to where a response says, when it says.
@@ -245,15 +261,26 @@ impl<'a, T: Transport, C: Timer, O: Observer> Call<'a, T, C, O> {
         idempotency_of(&self.journey.method, &self.headers)
     }
 
+    /// The pipeline that it began in.
+    pub(crate) fn pipeline(&self) -> &OnePipeline<C, O> {
+        self.keyed.as_ref().unwrap_or_else(|| self.client.pipeline_of(self.journey.began().1))
+    }
+
     /// By when all of it has to end.
-    fn deadline(&self) -> Instant {
+    pub(crate) fn deadline(&self) -> Instant {
         let options = self.overrides.options(Idempotency::NotIdempotent);
-        let pipeline = self.keyed.as_ref().unwrap_or_else(|| self.client.pipeline_of(self.journey.began().1));
-        pipeline.shared.deadline_of(self.started, &options)
+        self.pipeline().shared.deadline_of(self.started, &options)
     }
 
     fn elapsed(&self) -> Duration {
         self.client.timer().now() - self.started
+    }
+
+    /// The call, for an error that comes of no attempt.
+    pub(crate) fn failure(&self) -> Box<Failure> {
+        let (target, attempts, elapsed) = (self.named(), self.attempts.load(Ordering::Relaxed), self.elapsed());
+        let (history, body) = (<_>::default(), <_>::default());
+        Box::new(Failure { target, attempts, elapsed, history, rejected: None, head: None, body })
     }
 
     fn named(&self) -> Named {

@@ -11,6 +11,7 @@ use steadfast_executor::InFlight;
 use url::Url;
 
 use crate::auth::Auth;
+use crate::cache::Keeper;
 use crate::clock::{self, WallClock};
 use crate::endpoints::{Common, Endpoints, OnePipeline};
 use crate::error::Error;
@@ -55,6 +56,7 @@ struct Shared<T, C, O> {
     transport: T,
     timer: Common<C>,
     endpoints: Endpoints<C, O>,
+    cache: Option<Keeper>,
     in_flight: InFlight,
 }
 
@@ -76,6 +78,7 @@ impl<T, C: Timer> ApiClient<T, C> {
     /// | `redirects` | [`Redirects::none`] | a redirect is a surprise in an API, and one that a caller should see |
     /// | `idempotency_keys` | none | a server that does not know them acts twice |
     /// | `request_ids`, `attempt_counts` | none | |
+    /// | `cache` | none | memory, and answers that are a little old, are yours to allow |
     /// | `user_agent` | `steadfast/` and the version | some servers refuse requests without |
     /// | `max_body` | 16 MiB | a response is read into memory; one that never ends must not fill it |
     /// | `max_replay` | 64 KiB | a request's body that is a stream can be sent again up to here; each call under way may hold as much |
@@ -97,6 +100,7 @@ impl<T, C: Timer> ApiClient<T, C> {
             auth: Auth::none(),
             redirects: Redirects::none(),
             minted: Ok(Minted::nothing()),
+            cache: None,
             max_body: MAX_BODY,
             max_replay: MAX_REPLAY,
             read_timeout: READ_TIMEOUT,
@@ -200,6 +204,10 @@ impl<T, C, O> ApiClient<T, C, O> {
 
     pub(crate) fn in_flight(&self) -> &InFlight {
         &self.shared.in_flight
+    }
+
+    pub(crate) fn cache(&self) -> Option<&Keeper> {
+        self.shared.cache.as_ref()
     }
 
     pub(crate) fn redirects(&self) -> Redirects {

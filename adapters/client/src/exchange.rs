@@ -18,6 +18,7 @@ use crate::answer::{Answer, Head, is_success};
 use crate::any_pipeline::AnySpent;
 use crate::auth::Auth;
 use crate::body::{RequestBody, Sent};
+use crate::cache::CacheStatus;
 use crate::client::ApiClient;
 use crate::clock::WallClock;
 use crate::error::Named;
@@ -35,6 +36,9 @@ pub(crate) struct Tried<B> {
     pub(crate) is_spent: bool,
     /// The response's body, if no more than its head was wanted, and it means success.
     pub(crate) body: Option<Box<B>>,
+    /// When it began.
+    pub(crate) sent: Instant,
+    pub(crate) cache: CacheStatus,
 }
 
 /// How much of a response is read before the attempt is over.
@@ -98,9 +102,10 @@ pub(crate) async fn attempt<T: Transport, C: Timer, O: Observer>(
 ) -> Tried<T::Body> {
     let Attempt { number, until } = attempt;
     let Outgoing { body, in_memory, is_one_stream, is_at_home } = outgoing;
+    let (sent_at, cache) = (client.timer().now(), CacheStatus::Bypassed);
     let Some((body, sent)) = body else {
         let answer = Answer::BodyFailed("it was a stream, and cannot be sent again".into());
-        return Tried { number, answer, is_spent: true, body: None };
+        return Tried { number, answer, is_spent: true, body: None, sent: sent_at, cache };
     };
     let auth = if is_at_home { client.auth() } else { &NOBODY };
     // For a body that is read here. The pipeline would end the attempt as well, and what its head has asked for would be lost.
@@ -120,7 +125,7 @@ pub(crate) async fn attempt<T: Transport, C: Timer, O: Observer>(
         Some(error) => (Answer::BodyFailed(error), None),
         None => (answer, body),
     };
-    Tried { number, answer, is_spent: sent.is_spent(), body }
+    Tried { number, answer, is_spent: sent.is_spent(), body, sent: sent_at, cache }
 }
 
 /// Says who we are, sends the request, and reads the response.

@@ -27,6 +27,8 @@ pub(crate) struct Overrides {
     /// Whether a response with any status is what was asked for.
     pub(crate) any_status: bool,
     pub(crate) cost: Option<Cost>,
+    /// Whether it is neither answered from the cache nor kept there.
+    pub(crate) past_cache: bool,
     /// Whose limits it goes by.
     pub(crate) limit_key: Option<LimitKey>,
     /// Told as soon as anything may have been sent, by whoever must not send it again.
@@ -67,7 +69,12 @@ impl Overrides {
             cost: None,
             limit_key: None,
             begun: None,
+            past_cache: false,
         }
+    }
+
+    pub(crate) fn priority(&self) -> u8 {
+        self.priority
     }
 
     /// The same in the pipeline's words, for a request of this kind.
@@ -102,6 +109,7 @@ impl Overrides {
 /// | `idempotency` | by method and headers (RFC 9110 §9.2.2) | |
 /// | `idempotency_key` | as the client says | |
 /// | `redirects` | the client's | |
+/// | `without_cache` | the client's [`Cache`](crate::Cache), and what the call's `Cache-Control` says | |
 ///
 /// How long it may take to connect is a part of the attempt's time; where it is to be less than that, it is a setting of the
 /// transport, which alone knows when it connects.
@@ -173,6 +181,13 @@ impl<T, C, O> RequestBuilder<'_, T, C, O> {
     /// Mints none for this call, even if the client does.
     pub fn without_idempotency_key(mut self) -> Self {
         self.overrides.key = Key::None;
+        self
+    }
+
+    /// Goes past the client's [`Cache`](crate::Cache): is not answered from it, not kept there, and waits for no other call. What is
+    /// kept stays. A `Cache-Control` of the call's own says less than that, and says it to the server too.
+    pub fn without_cache(mut self) -> Self {
+        self.overrides.past_cache = true;
         self
     }
 

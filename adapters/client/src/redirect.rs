@@ -9,7 +9,7 @@ use url::Url;
 const AT_MOST: u32 = 5;
 
 /// Fields that go to another origin too. Any other may hold a secret, as `X-Api-Key` does, and nobody can list those.
-const HARMLESS: [HeaderName; 4] = [ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, USER_AGENT];
+pub(crate) const HARMLESS: [HeaderName; 4] = [ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, USER_AGENT];
 
 /// Which redirects a client follows.
 ///

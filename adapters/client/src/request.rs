@@ -287,7 +287,9 @@ impl<'a, T: Transport, C: Timer, O: Observer> RequestBuilder<'a, T, C, O> {
     ) -> Result<Response, Error> {
         let cost = self.overrides.cost.clone();
         let Called { tried, spent, target, elapsed, redirects, url, .. } = self.call(Extent::Whole).await?;
-        let response = Response { redirects, url: Some(url), ..read(tried.answer, target, tried.number, elapsed)? };
+        let cache = tried.cache;
+        let response =
+            Response { redirects, url: Some(url), cache, ..read(tried.answer, target, tried.number, elapsed)? };
         if let (Some(cost), Some(spent)) = (cost, spent) {
             cost.settle(&response, spent);
         }
@@ -323,26 +325,23 @@ impl<'a, T: Transport, C: Timer, O: Observer> RequestBuilder<'a, T, C, O> {
     async fn call(self, extent: Extent) -> Result<Called<T::Body, C, O>, Error> {
         let Self { client, method, target, headers, payload, overrides } = self;
         let journey = Journey::new(method, target?);
-        let keyed = match &overrides.limit_key {
-            Some(LimitKey(key)) => Some(keyed(client, &journey, key, &overrides)?),
-            None => None,
-        };
+        let keyed = keyed(client, &journey, &overrides)?;
         Call::new(client, journey, headers, payload, overrides, extent, keyed).make().await
     }
 }
 
 /// The pipeline of a call that names a key.
-fn keyed<T, C: Timer, O: Observer>(
+pub(crate) fn keyed<T, C: Timer, O: Observer>(
     client: &ApiClient<T, C, O>,
     journey: &Journey,
-    key: &str,
     overrides: &Overrides,
-) -> Result<OnePipeline<C, O>, Error> {
+) -> Result<Option<OnePipeline<C, O>>, Error> {
+    let Some(LimitKey(key)) = &overrides.limit_key else { return Ok(None) };
     let Some(keyed) = client.pipeline_of_key(key) else {
         let reason = "though the client has no limits per key".to_owned();
         return Err(Error::InvalidRequest { field: "limit_key", value: "set".to_owned(), reason });
     };
-    keyed.map_err(|refusal| {
+    keyed.map(Some).map_err(|refusal| {
         let (method, url) = journey.began();
         let target = Named { shown: format!("{method} {}", show(url)), id: None };
         let options = overrides.options(Idempotency::NotIdempotent);

@@ -8,6 +8,7 @@ use steadfast_core::run::History;
 use url::Url;
 
 use crate::answer::{Answer, Head, is_success};
+use crate::cache::CacheStatus;
 use crate::error::{Error, Failure, Named, What, request_id};
 use crate::json_error;
 
@@ -21,6 +22,7 @@ pub struct Response {
     pub(crate) redirects: u32,
     /// Where it came from, if that is known.
     pub(crate) url: Option<Url>,
+    pub(crate) cache: CacheStatus,
 }
 
 impl Response {
@@ -48,9 +50,16 @@ impl Response {
     ) -> Result<Self, Error> {
         let (what, head, body) = answer.into_parts();
         match (what, head) {
-            (What::Answered(status), Some(head)) if is_wanted(status) => {
-                Ok(Self { head, body, target, attempts, elapsed, redirects: 0, url: None })
-            }
+            (What::Answered(status), Some(head)) if is_wanted(status) => Ok(Self {
+                head,
+                body,
+                target,
+                attempts,
+                elapsed,
+                redirects: 0,
+                url: None,
+                cache: CacheStatus::Bypassed,
+            }),
             (what, head) => {
                 let failure =
                     Failure { target, attempts, elapsed, history: History::default(), rejected: None, head, body };
@@ -97,7 +106,7 @@ impl Response {
         }
     }
 
-    /// How many attempts it took.
+    /// How many attempts it took; none, if it was in the [cache](Self::cache_status).
     pub fn attempts(&self) -> u32 {
         self.attempts
     }
@@ -110,6 +119,11 @@ impl Response {
     /// How many redirects were followed on the way.
     pub fn redirects(&self) -> u32 {
         self.redirects
+    }
+
+    /// Whether it comes from the server, or from the client's [`Cache`](crate::Cache) and how.
+    pub fn cache_status(&self) -> CacheStatus {
+        self.cache
     }
 
     /// The server's own name for the request, from the usual header fields; else that which the client gave it, if it
@@ -141,6 +155,7 @@ impl fmt::Debug for Response {
             .field("attempts", &self.attempts)
             .field("elapsed", &self.elapsed)
             .field("body_len", &self.body.len())
+            .field("cache_status", &self.cache)
             .finish_non_exhaustive()
     }
 }

@@ -70,9 +70,10 @@
 pub mod guide;
 
 pub use steadfast_client::{
-    AnyPipeline, ApiClient, ApiClientBuilder, Auth, ClientCredentials, Error, EventParser, EventStream, EventTooLong,
-    Failure, FaultyTransport, IdempotencyKeys, JsonError, Multipart, NotFollowed, Pages, Part, Redirects, RequestBody,
-    RequestBuilder, Response, ServerEvent, StreamingResponse, Transport, TransportError,
+    AnyPipeline, ApiClient, ApiClientBuilder, Auth, Cache, CacheKey, CacheStatus, ClientCredentials, Error,
+    EventParser, EventStream, EventTooLong, Failure, FaultyTransport, IdempotencyKeys, JsonError, MemoryStore,
+    Multipart, NotFollowed, Pages, Part, Redirects, RequestBody, RequestBuilder, Resource, Response, ServerEvent,
+    Store, StreamingResponse, Transport, TransportError, WhyStale, check_store,
 };
 #[cfg(feature = "config")]
 pub use steadfast_config as config;

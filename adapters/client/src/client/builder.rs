@@ -15,6 +15,7 @@ use url::Url;
 use super::{ApiClient, Shared, without_secrets};
 use crate::any_pipeline::{AnyPipeline, LimitsPerKey};
 use crate::auth::Auth;
+use crate::cache::Cache;
 use crate::clock::WallClock;
 use crate::endpoints::{Common, Endpoints, PerKey};
 use crate::error::Error;
@@ -40,6 +41,7 @@ pub(super) struct Settings {
     pub(super) auth: Auth,
     pub(super) redirects: Redirects,
     pub(super) minted: Result<Minted, Error>,
+    pub(super) cache: Option<Cache>,
     pub(super) max_body: usize,
     pub(super) max_replay: usize,
     pub(super) read_timeout: Duration,
@@ -149,6 +151,12 @@ impl<T, C: Timer, O: Observer> ApiClientBuilder<T, C, O> {
     /// Which redirects are followed.
     pub fn redirects(mut self, redirects: Redirects) -> Self {
         self.settings.redirects = redirects;
+        self
+    }
+
+    /// Keeps responses that the server allows to be kept, and answers calls with them: see [`Cache`].
+    pub fn cache(mut self, cache: Cache) -> Self {
+        self.settings.cache = Some(cache);
         self
     }
 
@@ -273,7 +281,7 @@ impl<T, C: Timer, O: Observer> ApiClientBuilder<T, C, O> {
     /// are to be minted and there is nothing to draw them from.
     pub fn build(self) -> Result<ApiClient<T, C, O>, Error> {
         let Self { transport, timer, observer, settings } = self;
-        let Settings { base_url, pipeline, endpoints, per_key, headers, auth, redirects, minted, .. } = settings;
+        let Settings { base_url, pipeline, endpoints, per_key, headers, auth, redirects, minted, cache, .. } = settings;
         let Settings { max_body, max_replay, read_timeout, longest_hold, seed, wall_clock, .. } = settings;
         if read_timeout.is_zero() {
             let (value, reason) = (format!("{read_timeout:?}"), "it must be more than zero".to_owned());
@@ -285,6 +293,7 @@ impl<T, C: Timer, O: Observer> ApiClientBuilder<T, C, O> {
         headers.entry(USER_AGENT).or_insert(name);
         let minted = minted?;
         minted.check()?;
+        let cache = cache.map(|cache| cache.open(minted.request_id.as_ref())).transpose()?;
         let timer = Common::new(timer);
         let others = pipeline.unwrap_or_default();
         let endpoints =
@@ -303,6 +312,7 @@ impl<T, C: Timer, O: Observer> ApiClientBuilder<T, C, O> {
             transport,
             timer,
             endpoints,
+            cache,
             in_flight,
         };
         Ok(ApiClient { shared: Arc::new(shared) })

@@ -2,6 +2,7 @@
 
 mod auth;
 mod bodies;
+mod cache;
 mod calls;
 mod costs;
 mod events;

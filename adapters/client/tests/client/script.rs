@@ -36,6 +36,8 @@ pub(crate) enum Does {
     StallsAs((&'static str, &'static str), &'static str),
     /// Answers with this field and this body, and then breaks off.
     BreaksAs((&'static str, &'static str), &'static str),
+    /// Does this so many milliseconds after it has seen the request.
+    Later(&'static ManualClock, u64, &'static Self),
     /// Cannot be reached.
     IsDown,
     /// Takes the request and closes the connection.
@@ -120,6 +122,10 @@ impl Transport for Script {
             }
             let (head, body) = request.into_parts();
             server.lengths.borrow_mut().push(body.size_hint().exact());
+            let (does, later) = match does {
+                Does::Later(clock, millis, does) => (*does, Some((clock, Duration::from_millis(millis)))),
+                does => (does, None),
+            };
             let body = match does {
                 Does::ResetsAfter(parts) | Does::HangsAfter(parts) => first(body, parts).await,
                 Does::Refuses(_) => Ok(Bytes::new()),
@@ -134,6 +140,9 @@ impl Transport for Script {
             let body = body.map_err(TransportError::maybe_processed)?;
             let seen = Seen { method: head.method, uri: head.uri.to_string(), headers: head.headers, body };
             server.seen.borrow_mut().push(seen);
+            if let Some((clock, after)) = later {
+                clock.sleep_until(clock.now() + after).await;
+            }
 
             let mut response = Response::new(Body {
                 frames: VecDeque::new(),
@@ -172,7 +181,7 @@ impl Transport for Script {
                 Does::Refuses(status) => {
                     *response.status_mut() = StatusCode::from_u16(status).expect("the script has real ones");
                 }
-                Does::Resets | Does::IsDown | Does::ResetsAfter(_) => {
+                Does::Resets | Does::IsDown | Does::ResetsAfter(_) | Does::Later(..) => {
                     return Err(TransportError::maybe_processed("connection reset"));
                 }
                 Does::Hangs | Does::HangsAfter(_) => pending().await,
