@@ -261,15 +261,17 @@ impl<'a, T: Transport, C: Timer, O: Observer> Call<'a, T, C, O> {
         idempotency_of(&self.journey.method, &self.headers)
     }
 
-    /// The pipeline that it began in.
-    pub(crate) fn pipeline(&self) -> &OnePipeline<C, O> {
-        self.keyed.as_ref().unwrap_or_else(|| self.client.pipeline_of(self.journey.began().1))
-    }
-
     /// By when all of it has to end.
     pub(crate) fn deadline(&self) -> Instant {
         let options = self.overrides.options(Idempotency::NotIdempotent);
-        self.pipeline().shared.deadline_of(self.started, &options)
+        let pipeline = self.keyed.as_ref().unwrap_or_else(|| self.client.pipeline_of(self.journey.began().1));
+        pipeline.shared.deadline_of(self.started, &options)
+    }
+
+    /// The pipeline that its next request goes through.
+    pub(crate) fn pipeline(&self) -> &OnePipeline<C, O> {
+        let by_url = if self.journey.at_home { &self.journey.url } else { self.journey.began().1 };
+        self.keyed.as_ref().unwrap_or_else(|| self.client.pipeline_of(by_url))
     }
 
     fn elapsed(&self) -> Duration {

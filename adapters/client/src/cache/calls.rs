@@ -13,7 +13,7 @@ use steadfast_executor::Flight;
 use steadfast_http::cache::validation::is_safe;
 use steadfast_http::cache::{RequestFields, Use};
 
-use super::fills::{End, Part};
+use super::fills::{End, Identity, Part};
 use super::keeper::{Keeper, Spoils};
 use super::resource::{Came, Variant};
 use super::status::{CacheStatus, WhyStale};
@@ -50,7 +50,7 @@ struct Wanted<'a> {
     key: super::CacheKey,
     fields: RequestFields,
     /// All that it has but the call's name.
-    identity: HeaderMap,
+    identity: Identity,
     is_head: bool,
 }
 
@@ -87,7 +87,7 @@ impl<T: Transport, C: Timer, O: Observer> Call<'_, T, C, O> {
             && !self.overrides.past_cache
             // A GET that does something: each is to be made, once.
             && self.overrides.idempotency != Some(Idempotency::NotIdempotent);
-        let (key, identity) = (keeper.key(&self.journey.url), keeper.identity(&self.headers));
+        let (key, identity) = (keeper.key(&self.journey.url), keeper.identity(&self.headers, &self.overrides));
         is_for_it.then_some(Wanted { keeper, key, fields, identity, is_head })
     }
 

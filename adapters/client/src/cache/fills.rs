@@ -28,9 +28,17 @@ use super::store::CacheKey;
 #[derive(Default)]
 pub(super) struct Fills(Mutex<HashMap<CacheKey, Vec<Arc<Fill>>>>);
 
+/// What a request has in common with all that it may be answered together with.
+#[derive(Clone, Default, PartialEq)]
+pub(super) struct Identity {
+    /// All that is sent, but what names the call.
+    pub(super) headers: HeaderMap,
+    /// The key whose limits it goes by: nobody waits for one who is held back by another's.
+    pub(super) limits: Option<Arc<str>>,
+}
+
 struct Fill {
-    /// What its request has: all of it.
-    asked: HeaderMap,
+    asked: Identity,
     /// Nobody waits for a call that goes behind him.
     priority: u8,
     changed: Event,
@@ -74,12 +82,12 @@ pub(super) struct Part<'a> {
 
 impl Fills {
     /// To lead a request of one's own, which others may follow or not.
-    pub(super) fn lead(&self, key: &CacheKey, asked: HeaderMap, priority: u8, is_open: bool) -> Part<'_> {
+    pub(super) fn lead(&self, key: &CacheKey, asked: Identity, priority: u8, is_open: bool) -> Part<'_> {
         self.begin(&mut self.lock(), key, asked, priority, is_open)
     }
 
     /// To follow one who asks for the same and goes before; or else to lead.
-    pub(super) fn join(&self, key: &CacheKey, asked: &HeaderMap, priority: u8) -> Part<'_> {
+    pub(super) fn join(&self, key: &CacheKey, asked: &Identity, priority: u8) -> Part<'_> {
         let mut fills = self.lock();
         for fill in fills.get(key).into_iter().flatten() {
             let mut inner = fill.lock();
@@ -104,7 +112,7 @@ impl Fills {
         &'a self,
         fills: &mut HashMap<CacheKey, Vec<Arc<Fill>>>,
         key: &CacheKey,
-        asked: HeaderMap,
+        asked: Identity,
         priority: u8,
         is_open: bool,
     ) -> Part<'a> {
@@ -115,7 +123,7 @@ impl Fills {
     }
 
     /// Whether a request for this is under way that whoever asks now would follow.
-    pub(super) fn is_under_way(&self, key: &CacheKey, asked: &HeaderMap) -> bool {
+    pub(super) fn is_under_way(&self, key: &CacheKey, asked: &Identity) -> bool {
         self.lock().get(key).into_iter().flatten().any(|fill| fill.lock().is_open && fill.asked == *asked)
     }
 
@@ -260,7 +268,7 @@ mod tests {
     #[test]
     fn a_leader_who_leaves_hands_on() {
         let fills = Fills::default();
-        let join = || fills.join(&key(), &HeaderMap::new(), 0);
+        let join = || fills.join(&key(), &Identity::default(), 0);
         let (first, mut second, mut third) = (join(), join(), join());
         assert_eq!(
             (first.leads(), second.leads(), poll(&mut second), poll(&mut third)),
@@ -282,7 +290,7 @@ mod tests {
     #[test]
     fn nobody_misses_that_a_leader_has_left() {
         let fills = Fills::default();
-        let join = || fills.join(&key(), &HeaderMap::new(), 0);
+        let join = || fills.join(&key(), &Identity::default(), 0);
         let first = join();
         let (mut second, mut third) = (join(), join());
         let mut cx = Context::from_waker(Waker::noop());
@@ -303,7 +311,7 @@ mod tests {
     fn nothing_is_left_of_a_fill_that_nobody_is_part_of() {
         for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
             let fills = Fills::default();
-            let mut parts = Vec::from_iter((0..3).map(|_| Some(fills.join(&key(), &HeaderMap::new(), 0))));
+            let mut parts = Vec::from_iter((0..3).map(|_| Some(fills.join(&key(), &Identity::default(), 0))));
             assert_eq!(fills.len(), 1);
             order.iter().for_each(|place| parts[*place] = None);
             assert_eq!(fills.len(), 0, "{order:?}");
@@ -313,7 +321,7 @@ mod tests {
     #[test]
     fn what_was_under_way_at_an_invalidation_is_neither_kept_nor_shared() {
         let fills = Fills::default();
-        let join = || fills.join(&key(), &HeaderMap::new(), 0);
+        let join = || fills.join(&key(), &Identity::default(), 0);
         let (first, mut second) = (join(), join());
         let mut forgotten = false;
         fills.invalidate(&key(), || forgotten = true);
@@ -332,10 +340,16 @@ mod tests {
     #[test]
     fn only_who_asks_for_the_same_and_is_not_in_a_hurry_follows() {
         let fills = Fills::default();
-        let _first = fills.join(&key(), &HeaderMap::new(), 1);
-        let other = HeaderMap::from_iter([(http::header::ACCEPT, http::HeaderValue::from_static("text/html"))]);
-        assert!(!fills.join(&key(), &HeaderMap::new(), 0).leads() && !fills.join(&key(), &HeaderMap::new(), 1).leads());
-        assert!(fills.join(&key(), &HeaderMap::new(), 2).leads() && fills.join(&key(), &other, 0).leads());
+        let _first = fills.join(&key(), &Identity::default(), 1);
+        let headers = HeaderMap::from_iter([(http::header::ACCEPT, http::HeaderValue::from_static("text/html"))]);
+        let other = Identity { headers, limits: None };
+        let another_key = Identity { limits: Some("ann".into()), ..Identity::default() };
+        assert!(fills.join(&key(), &another_key, 0).leads());
+        assert!(
+            !fills.join(&key(), &Identity::default(), 0).leads()
+                && !fills.join(&key(), &Identity::default(), 1).leads()
+        );
+        assert!(fills.join(&key(), &Identity::default(), 2).leads() && fills.join(&key(), &other, 0).leads());
         let _alone = fills.lead(&key(), other.clone(), 0, false);
         assert!(fills.join(&key(), &other, 0).leads(), "nobody follows what is not open");
     }

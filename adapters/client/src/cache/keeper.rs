@@ -8,11 +8,11 @@ use http::{HeaderMap, HeaderName};
 use steadfast_http::cache::validation::invalidates;
 use url::Url;
 
-use super::fills::{End, Fills, Part};
+use super::fills::{End, Fills, Identity, Part};
 use super::named_url;
 use super::resource::{Came, Variant};
 use super::store::{CacheKey, Store};
-use crate::overrides::Overrides;
+use crate::overrides::{LimitKey, Overrides};
 
 /// How many revalidations wait to be made. Whoever would add another asks himself.
 const MAX_PENDING: usize = 64;
@@ -43,7 +43,7 @@ struct Waiting {
 pub(super) struct Pending {
     key: CacheKey,
     pub(super) url: Url,
-    pub(super) headers: HeaderMap,
+    pub(super) asked: Identity,
     pub(super) overrides: Overrides,
 }
 
@@ -82,12 +82,12 @@ impl Keeper {
     }
 
     /// All of a request but what names the one call: who has the same asks for the same.
-    pub(super) fn identity(&self, headers: &HeaderMap) -> HeaderMap {
-        let mut asked = headers.clone();
+    pub(super) fn identity(&self, headers: &HeaderMap, overrides: &Overrides) -> Identity {
+        let mut headers = headers.clone();
         for name in &self.naming {
-            asked.remove(name);
+            headers.remove(name);
         }
-        asked
+        Identity { headers, limits: overrides.limit_key.as_ref().map(|LimitKey(key)| Arc::clone(key)) }
     }
 
     /// A response that has come, if it may be kept: as it is kept.
@@ -140,22 +140,22 @@ impl Keeper {
     }
 
     /// Leaves a revalidation to whoever makes them. `false` if nobody does, or too many are left already.
-    pub(super) fn leave(&self, key: &CacheKey, url: &Url, headers: &HeaderMap, overrides: &Overrides) -> bool {
+    pub(super) fn leave(&self, key: &CacheKey, url: &Url, asked: &Identity, overrides: &Overrides) -> bool {
         let mut waiting = self.waiting();
         if waiting.drivers == 0 {
             return false;
         }
-        if self.fills.is_under_way(key, headers) {
+        if self.fills.is_under_way(key, asked) {
             return true;
         }
-        if waiting.calls.iter().any(|other| other.key == *key && other.headers == *headers) {
+        if waiting.calls.iter().any(|other| other.key == *key && other.asked == *asked) {
             return true;
         }
         if waiting.calls.len() >= MAX_PENDING {
             return false;
         }
-        let (key, url, headers, overrides) = (key.clone(), url.clone(), headers.clone(), overrides.clone());
-        waiting.calls.push_back(Pending { key, url, headers, overrides });
+        let (key, url, asked, overrides) = (key.clone(), url.clone(), asked.clone(), overrides.clone());
+        waiting.calls.push_back(Pending { key, url, asked, overrides });
         drop(waiting);
         self.more.notify(1);
         true

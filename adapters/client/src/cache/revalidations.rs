@@ -83,11 +83,12 @@ impl<T: Transport, C: Timer, O: Observer> ApiClient<T, C, O> {
     }
 
     async fn revalidate(&self, pending: Pending) {
-        let Pending { url, headers, overrides, .. } = pending;
+        let Pending { url, asked, overrides, .. } = pending;
         let journey = Journey::new(Method::GET, url);
         // Whoever wants it next is told what is wrong.
         let Ok(keyed) = keyed(self, &journey, &overrides) else { return };
-        let call = Call::new(self, journey, headers, RequestBody::default().into(), overrides, Extent::Whole, keyed);
+        let call =
+            Call::new(self, journey, asked.headers, RequestBody::default().into(), overrides, Extent::Whole, keyed);
         drop(call.revalidating().make().await);
     }
 }
