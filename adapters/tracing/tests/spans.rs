@@ -2,10 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{Debug, Write as _};
+use std::future::{Ready, ready};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use steadfast_client::{ApiClient, Auth, RequestBody, Transport, TransportError};
 use steadfast_core::circuit_breaker::CircuitBreaker;
 use steadfast_core::event::{Detail, Event, Observer};
 use steadfast_core::hedge::Hedge;
@@ -276,9 +282,58 @@ fn where_nobody_wants_the_calls_span_its_events_are_in_the_callers() {
     let seen = Seen::default();
     tracing::subscriber::with_default(Registry::default().with(seen.clone()).with(Quiet), || {
         let options = CallOptions::idempotent().with_max_attempts(1);
-        let call = pipeline.call(options, classify, |_| std::future::ready(503));
+        let call = pipeline.call(options, classify, |_| ready(503));
         let _ = tracing::info_span!("outer").in_scope(|| clock.drive(call));
     });
     let lines = seen.take();
     assert!(lines[0].starts_with("outer/WARN "), "{lines:?}");
+}
+
+/// A server that fails once, with secrets in what it says.
+#[derive(Default)]
+struct Flaky(AtomicU32);
+
+impl Transport for Flaky {
+    type Body = Full<Bytes>;
+    type Sending = Ready<Result<Response<Full<Bytes>>, TransportError>>;
+
+    fn send(&self, request: Request<RequestBody>) -> Self::Sending {
+        info!("sent");
+        assert!(request.uri().query().unwrap().contains("pl4nted"), "it was sent");
+        let status = if self.0.fetch_add(1, Ordering::Relaxed) == 0 { 503 } else { 404 };
+        let response = Response::builder().status(status).header("set-cookie", "pl4nted");
+        ready(Ok(response.body(Full::from("pl4nted")).unwrap()))
+    }
+}
+
+#[test]
+fn a_call_over_http_says_what_open_telemetry_asks_for_and_no_secret() {
+    let clock = ManualClock::new();
+    let client = ApiClient::builder("https://api.example.com/v1", Flaky::default(), &clock)
+        .seed(7)
+        .auth(Auth::api_key_in_query("key", "pl4nted"))
+        .header("x-secret", "pl4nted")
+        .observer(TracingObserver::new())
+        .build()
+        .unwrap();
+    let lines = seen(|_| {
+        let call =
+            client.get("items/7#pl4nted").query("card", "pl4nted").header("authorization", "Bearer pl4nted").send();
+        clock.drive(call).expect("it ends").unwrap_err();
+    });
+    assert!(!lines.iter().any(|line| line.contains("pl4nted")), "{lines:#?}");
+    let fields = "http.request.method=GET";
+    let server = "server.address=api.example.com server.port=443";
+    for (want, told) in [
+        ("call/attempt1/INFO sent", &[][..]),
+        ("call/attempt1/ closed", &[fields, server, "http.response.status_code=503", "error.type=503"]),
+        (
+            "call/attempt2/ closed",
+            &[fields, "http.request.resend_count=1", "http.response.status_code=404", "card=REDACTED"],
+        ),
+        ("call/ closed", &["otel.status_code=ERROR", "steadfast.attempts=2", "error.type=permanent"]),
+    ] {
+        let line = lines.iter().find(|line| line.starts_with(want)).unwrap_or_else(|| panic!("{want}: {lines:#?}"));
+        assert!(told.iter().all(|told| line.contains(told)), "{line}");
+    }
 }
