@@ -278,6 +278,7 @@ async fn calls_can_be_spawned<S: Stack>() {
     fn is_send(_: impl Send) {}
     let client = client::<S>("http://localhost").build().unwrap();
     is_send(client.get("x").send());
+    is_send(client.revalidations());
     is_send(client);
 }
 
